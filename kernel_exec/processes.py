@@ -1,0 +1,130 @@
+"""The only door to subprocesses: `run` a command to its end, `stop_tree` what somebody left behind."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import psutil
+
+__all__ = ["Completed", "run", "stop_tree", "tree_of"]
+
+KILL_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended. *output* is standard output; *errors* is standard error; both decoded."""
+
+    returncode: int
+    output: str
+    errors: str
+
+
+async def run(
+    command: Sequence[str | Path],
+    *,
+    timeout_seconds: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    on_error_line: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run *command* with no input and wait for its end.
+
+    *on_error_line* sees each line of standard error as it comes, for progress. However this ends (a
+    timeout, a cancelled caller), the command's whole process tree is gone afterwards.
+
+    Raises: TimeoutError, after *timeout_seconds*; OSError when the command cannot be started.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=cwd,
+        limit=1 << 20,
+        start_new_session=sys.platform != "win32",
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    errors: list[str] = []
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            reading = asyncio.create_task(process.stdout.read())
+            try:
+                while line := await process.stderr.readline():
+                    text = line.decode(errors="replace")
+                    errors.append(text)
+                    if on_error_line is not None:
+                        on_error_line(text.rstrip())
+                output = await reading
+            finally:
+                reading.cancel()
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            with anyio.move_on_after(KILL_GRACE_SECONDS * 2, shield=True):
+                await stop_tree(process.pid)
+                await process.wait()
+    assert process.returncode is not None
+    return Completed(process.returncode, output.decode(errors="replace"), "".join(errors))
+
+
+def tree_of(pid: int, *, marker: tuple[str, str] | None = None) -> list[psutil.Process]:
+    """The process *pid*, its descendants and its process group, without this process.
+
+    Children that left the tree (a double fork, `setsid`) are found by *marker*, an environment
+    variable and its value that every process of the tree inherits.
+    """
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        try:
+            if process.pid == pid or (marker is not None and process.environ().get(marker[0]) == marker[1]):
+                found[process.pid] = process
+                found.update({child.pid: child for child in process.children(recursive=True)})
+            elif sys.platform != "win32" and os.getpgid(process.pid) == pid:
+                found[process.pid] = process
+        except (psutil.Error, OSError):
+            continue  # ended meanwhile, or another user's
+    found.pop(os.getpid(), None)
+    return list(found.values())
+
+
+async def stop_tree(
+    pid: int, *, marker: tuple[str, str] | None = None, grace_seconds: float = KILL_GRACE_SECONDS
+) -> list[int]:
+    """Kill the process *pid* and everything that it started, until nothing of it is left.
+
+    Returns the pids that were still alive *grace_seconds* later (normally none).
+    """
+    deadline = anyio.current_time() + grace_seconds
+    while True:
+        # In a thread: it walks all processes of the system.
+        left = await asyncio.to_thread(tree_of, pid, marker=marker)
+        left = [process for process in left if _alive(process)]
+        if not left or anyio.current_time() > deadline:
+            return [process.pid for process in left]
+        _kill(left)
+        await asyncio.to_thread(psutil.wait_procs, left, timeout=0.2)
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    # Stopped first, so that a process that forks as fast as it can cannot outrun the killing.
+    for action in (psutil.Process.suspend, psutil.Process.kill):
+        for process in processes:
+            try:
+                action(process)
+            except psutil.Error:
+                continue  # ended meanwhile
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

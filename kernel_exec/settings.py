@@ -1,0 +1,196 @@
+"""Every setting, read once at the start, frozen, and passed down."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from kernel_exec.errors import KernelExecError, SettingsError
+from kernel_exec.names import check_name
+
+__all__ = ["Settings", "load_settings", "setting_origins"]
+
+PREFIX = "KERNEL_EXEC_"
+
+Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
+Bytes = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _default_home() -> Path:
+    return platformdirs.user_data_path("kernel-exec", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """Where things are and how much of everything is allowed.
+
+    Sources, strongest first: arguments, environment variables `KERNEL_EXEC_<NAME>`, `config.toml` in
+    the data directory *home*, these defaults. Use `load_settings`, which turns a bad value into a
+    `SettingsError`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, validate_default=True
+    )
+
+    home: Path = Field(default_factory=_default_home, description="Data directory")
+    workspace: Path = Field(
+        default_factory=Path.cwd,
+        description="Directory that sessions start in, and that path arguments must be inside of",
+    )
+    default_environment: str = Field("default", description="Environment used when none is named")
+
+    timeout_seconds: Seconds = Field(600, description="The code is interrupted after")
+    max_timeout_seconds: Seconds = Field(86_400, description="The largest timeout_seconds a call may ask for")
+    wait_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        50, description="A call answers after; the code goes on"
+    )
+    interrupt_grace_seconds: Seconds = Field(
+        5, description="Time between two steps of the ladder: interrupt, interrupt again, kill"
+    )
+    progress_seconds: Seconds = Field(5, description="Time between two progress notifications")
+    kernel_start_seconds: Seconds = Field(60, description="A kernel must be ready within")
+    shutdown_grace_seconds: Seconds = Field(
+        1.5, description="A kernel may take this long to shut down before it is killed"
+    )
+    package_timeout_seconds: Seconds = Field(600, description="An installation is stopped after")
+    lock_wait_seconds: Seconds = Field(
+        300, description="How long a call waits for another writer of an environment"
+    )
+    queue_limit: Count = Field(64, description="Executions that may wait in one session")
+
+    max_chars: Annotated[int, Field(ge=200, le=500_000)] = Field(
+        10_000, description="Characters of output in one reply"
+    )
+    max_images: Annotated[int, Field(ge=0, le=20)] = Field(4, description="Images in one reply")
+    image_limit_bytes: Annotated[int, Field(ge=10_000, le=700_000)] = Field(
+        700_000, description="Size of one image in a reply"
+    )
+    image_limit_pixels: Annotated[int, Field(ge=64, le=8_000)] = Field(
+        1_568, description="Long side of one image in a reply"
+    )
+    output_limit_bytes: Bytes = Field(1 << 30, description="Output of one execution that is kept")
+
+    host: str = Field("127.0.0.1", description="HTTP: address to listen on")
+    port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        8000, description="HTTP: port to listen on; 0 takes a free one"
+    )
+    token: SecretStr | None = Field(
+        None, description="HTTP: bearer token; made and printed when there is none"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="HTTP: Host headers accepted besides the address listened on"
+    )
+    allowed_origins: tuple[str, ...] = Field((), description="HTTP: Origin headers accepted besides loopback")
+
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
+        "warning", description="Least severe log event that is written to standard error"
+    )
+    log_format: Literal["console", "json"] = Field("console", description="Format of the log")
+
+    @field_validator("home", "workspace")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @field_validator("workspace")
+    @classmethod
+    def _directory(cls, path: Path) -> Path:
+        if not path.is_dir():
+            raise ValueError("not a directory")
+        return path.resolve()
+
+    @field_validator("default_environment")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        try:
+            return check_name(name, "environment")
+        except KernelExecError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the file in the data directory below the environment variables."""
+        home = init_settings().get("home") or env_settings().get("home") or _default_home()
+        file = TomlConfigSettingsSource(settings_cls, toml_file=_config_file(Path(home)))
+        return init_settings, env_settings, file
+
+    @property
+    def config_file(self) -> Path:
+        """The file that settings are read from; it need not exist."""
+        return _config_file(self.home)
+
+
+def _config_file(home: Path) -> Path:
+    return home.expanduser() / "config.toml"
+
+
+def load_settings(**arguments: Any) -> Settings:
+    """Read the settings; *arguments* that are not None win over every other source.
+
+    Raises: SettingsError, naming the setting, its value, where it came from and what is allowed.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    unknown = {
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+    }
+    if unknown:
+        raise SettingsError(f"Unknown environment variable {', '.join(sorted(unknown))}.", _allowed_names())
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise _settings_error(error, given) from error
+    except (OSError, ValueError) as error:  # an unreadable file, or one that is no TOML
+        raise SettingsError(f"The configuration file cannot be read: {error}.", "Mend or remove it.") from error
+
+
+def setting_origins(settings: Settings, **arguments: Any) -> Mapping[str, str]:
+    """Where each setting's value came from: `argument`, an environment variable, a file, or `default`."""
+    file = TomlConfigSettingsSource(Settings, toml_file=settings.config_file)()
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    origins |= dict.fromkeys(file, str(settings.config_file))
+    for name in Settings.model_fields:
+        if os.environ.get(variable := f"{PREFIX}{name.upper()}"):
+            origins[name] = variable
+    return origins | {name: "argument" for name, value in arguments.items() if value is not None}
+
+
+def _settings_error(error: ValidationError, given: Mapping[str, Any]) -> SettingsError:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    variable = f"{PREFIX}{name.upper()}"
+    source = "argument" if name in given else variable if os.environ.get(variable) else "config.toml"
+    if first["type"] == "extra_forbidden":
+        return SettingsError(f"Unknown setting {name!r} ({source}).", _allowed_names())
+    shown = "(hidden)" if name == "token" else repr(first["input"])
+    return SettingsError(
+        f"Setting {name!r} has the bad value {shown} ({source}).",
+        f"{first['msg']}. {Settings.model_fields[name].description}.",
+    )
+
+
+def _allowed_names() -> str:
+    return f"Settings are: {', '.join(sorted(Settings.model_fields))}."
