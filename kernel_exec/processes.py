@@ -14,6 +14,7 @@ import psutil
 __all__ = ["Completed", "run", "stop_tree", "tree_of"]
 
 KILL_GRACE_SECONDS = 5.0
+POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ async def stop_tree(
         if not left or anyio.current_time() > deadline:
             return [process.pid for process in left]
         _kill(left)
-        await asyncio.to_thread(psutil.wait_procs, left, timeout=0.2)
+        # Not `psutil.wait_procs`: it would take a child's exit code away from whoever waits for it.
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:

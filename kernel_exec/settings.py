@@ -66,6 +66,17 @@ class Settings(BaseSettings):
     lock_wait_seconds: Seconds = Field(
         300, description="How long a call waits for another writer of an environment"
     )
+    requirement_sources: tuple[Literal["path", "url", "vcs"], ...] = Field(
+        ("path",), description="Where a requirement may come from besides the index: path, url, vcs"
+    )
+    allowed_packages: tuple[str, ...] = Field(
+        (), description="The only packages that may be asked for, when any are named"
+    )
+    denied_packages: tuple[str, ...] = Field((), description="Packages that are never installed")
+    presets: dict[str, tuple[str, ...]] = Field(
+        {"data-science": ("pandas", "matplotlib", "scipy", "scikit-learn")},
+        description="Named lists of packages for new environments",
+    )
     queue_limit: Count = Field(64, description="Executions that may wait in one session")
 
     max_chars: Annotated[int, Field(ge=200, le=500_000)] = Field(
@@ -164,7 +175,9 @@ def load_settings(**arguments: Any) -> Settings:
     except ValidationError as error:
         raise _settings_error(error, given) from error
     except (OSError, ValueError) as error:  # an unreadable file, or one that is no TOML
-        raise SettingsError(f"The configuration file cannot be read: {error}.", "Mend or remove it.") from error
+        raise SettingsError(
+            f"The configuration file cannot be read: {error}.", "Mend or remove it."
+        ) from error
 
 
 def setting_origins(settings: Settings, **arguments: Any) -> Mapping[str, str]:

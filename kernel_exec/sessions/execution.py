@@ -47,7 +47,9 @@ class Execution:
         """All that was written to stdout and stderr, then the result's plain text."""
         parts = [output.text for output in self.outputs if isinstance(output, Stream)]
         parts += [
-            str(output.data.get("text/plain", "")) for output in self.outputs if isinstance(output, ExecuteResult)
+            str(output.data.get("text/plain", ""))
+            for output in self.outputs
+            if isinstance(output, ExecuteResult)
         ]
         return "".join(parts)
 

@@ -1,0 +1,64 @@
+"""Files that are written whole or not at all, and work that a cancelled caller still waits for."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+__all__ = ["finish", "in_thread", "write_whole"]
+
+T = TypeVar("T")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write *text* to *path* so that a crash at any point leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name == "nt":
+        return  # a directory cannot be opened there
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Await *work* to its end also when the caller is cancelled, and only then let the cancellation go on."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # looked at, so that nothing warns of it
+        raise cancelled
+    return task.result()
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run *function* in a thread. A thread cannot be stopped, so a cancelled caller waits for its end:
+    nothing goes on changing the disk after a lock was given back.
+    """
+    return await finish(asyncio.to_thread(function, *arguments))

@@ -1,0 +1,327 @@
+"""A live kernel: talk to it, interrupt it, notice its end."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import zmq
+import zmq.asyncio
+from jupyter_client.manager import AsyncKernelManager
+
+from kernel_exec.kernels.ending import Ending, oom_kills
+from kernel_exec.kernels.requests import InputRequest, KernelEnded, Message, Request
+from kernel_exec.kernels.usage import Usage, measure, memory_of
+from kernel_exec.processes import KILL_GRACE_SECONDS, stop_tree
+
+__all__ = ["Kernel"]
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.1
+NUDGE_SECONDS = 0.1
+# A reader that finds messages waiting does not suspend, so it must let others run now and then.
+READ_SLICE_SECONDS = 0.01
+DRAIN_SECONDS = 1.0
+QUIET_MILLISECONDS = 20
+REMEMBERED_REQUESTS = 10_000
+OUTPUT_TYPES = {
+    "clear_output",
+    "display_data",
+    "error",
+    "execute_input",
+    "execute_result",
+    "stream",
+    "update_display_data",
+}
+
+
+class Kernel:
+    """A kernel whose process runs; made by `Kernels.run`, which also ends it.
+
+    *ended* is done when the process has ended, however that came. *info* is the content of the kernel's
+    `kernel_info_reply`.
+    """
+
+    def __init__(self, manager: AsyncKernelManager, marker: tuple[str, str]) -> None:
+        self._manager = manager
+        self._marker = marker
+        self._oom_kills = oom_kills()
+        self._peak_memory: int | None = None
+        self._requests: OrderedDict[str, Request] = OrderedDict()
+        self._latest: Request | None = None
+        self._subscribed = asyncio.Event()
+        self._closed = False
+        self.info: Message = {}
+        self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        # The kernel routes input requests to the stdin socket by the identity of the shell socket.
+        identity = manager.session.bsession
+        self._sockets: dict[str, zmq.asyncio.Socket] = {
+            "shell": manager.connect_shell(identity=identity),
+            "iopub": manager.connect_iopub(),
+            "stdin": manager.connect_stdin(identity=identity),
+            "control": manager.connect_control(identity=identity),
+        }
+        self._readers = {
+            name: asyncio.create_task(self._read(name), name=f"{name} of {marker[1]}")
+            for name in self._sockets
+        }
+        self._watcher = asyncio.create_task(self._watch(), name=f"end of {marker[1]}")
+
+    @property
+    def pid(self) -> int | None:
+        """The process on this machine, if the provisioner has one."""
+        return getattr(self._manager.provisioner, "pid", None)
+
+    @property
+    def marker(self) -> tuple[str, str]:
+        """The environment variable, and its value, that all processes of this kernel inherit."""
+        return self._marker
+
+    @property
+    def supports_subshells(self) -> bool:
+        """Whether it can evaluate while it executes (ipykernel 7 and later)."""
+        return "kernel subshells" in self.info.get("supported_features", ())
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Resident memory of the kernel's own process, without its children."""
+        return None if self.pid is None else memory_of(self.pid)
+
+    async def usage(self) -> Usage | None:
+        """What the kernel and its children use; None when they are not on this machine."""
+        return None if self.pid is None else await asyncio.to_thread(measure, self.pid, self._marker)
+
+    def request(
+        self,
+        channel: str,
+        message_type: str,
+        content: dict[str, Any],
+        *,
+        on_output: Callable[[Message], None] | None = None,
+        on_input: Callable[[InputRequest], None] | None = None,
+        subshell: str | None = None,
+    ) -> Request:
+        """Send a request; what comes back for it reaches the `Request` and its callbacks only."""
+        message = self._manager.session.msg(message_type, content)
+        if subshell is not None:
+            message["header"]["subshell_id"] = subshell
+        request = Request(message["header"]["msg_id"], on_output, on_input)
+        self._requests[request.message_id] = request
+        while len(self._requests) > REMEMBERED_REQUESTS:
+            self._requests.popitem(last=False)
+        if self.ended.done():
+            request.reply.set_exception(KernelEnded())
+        else:
+            self._send(channel, message)
+        return request
+
+    def execute(
+        self,
+        code: str,
+        *,
+        on_output: Callable[[Message], None],
+        on_input: Callable[[InputRequest], None] | None = None,
+    ) -> Request:
+        """Send code to execute. Wait for `Request.finished`, one execution at a time."""
+        content = _execute_content(code) | {"allow_stdin": on_input is not None, "store_history": True}
+        self._latest = self.request(
+            "shell", "execute_request", content, on_output=on_output, on_input=on_input
+        )
+        return self._latest
+
+    async def evaluate(self, expression: str, *, timeout_seconds: float, aside: bool = False) -> str:
+        """The `repr` of an expression in the user's namespace, without a trace in history or outputs.
+
+        With *aside* it runs in a subshell, next to a running execution.
+
+        Raises: TimeoutError; KernelEnded; ValueError with what the expression raised.
+        """
+        content = _execute_content("") | {"silent": True, "user_expressions": {"value": expression}}
+        async with asyncio.timeout(timeout_seconds):
+            if not aside:
+                reply = await self.request("shell", "execute_request", content).finished()
+            else:
+                created = await self.request("control", "create_subshell_request", {}).reply
+                subshell = created["content"]["subshell_id"]
+                try:
+                    reply = await self.request(
+                        "shell", "execute_request", content, subshell=subshell
+                    ).finished()
+                finally:
+                    # Not awaited: a subshell that is stuck is deleted when it comes back.
+                    self.request("control", "delete_subshell_request", {"subshell_id": subshell})
+        value = reply.get("user_expressions", {}).get("value", {})
+        if value.get("status") != "ok":
+            raise ValueError(f"{value.get('ename', 'error')}: {value.get('evalue', reply.get('status'))}")
+        text: str = value["data"]["text/plain"]
+        return text
+
+    def answer(self, text: str) -> None:
+        """Answer the input request that waits."""
+        self._send("stdin", self._manager.session.msg("input_reply", {"value": text, "status": "ok"}))
+
+    async def interrupt(self) -> None:
+        """Interrupt what executes, as Ctrl-C would; nothing happens to a kernel that is idle or gone."""
+        if not self.ended.done():
+            try:
+                await self._manager.interrupt_kernel()
+                if self._latest is not None:
+                    self._nudge_until_replied(self._latest)
+            except (OSError, RuntimeError) as error:  # it ended meanwhile
+                log.debug("interrupt failed", error=str(error))
+
+    async def ready(self) -> None:
+        """Wait until the kernel answers and its output reaches us; sets *info*.
+
+        jupyter_client's `wait_for_ready` waits a fixed 0.2 s besides; this waits on the events alone.
+        A kernel that announces the subscription (`iopub_welcome`) is asked once; for others the question
+        is repeated until an idle comes back, which shows that the subscription works.
+
+        Raises: KernelEnded. The caller bounds the wait.
+        """
+        while True:
+            request = self.request("shell", "kernel_info_request", {})
+            self.info = (await request.reply)["content"]
+            heard = {asyncio.create_task(event.wait()) for event in (request.idle, self._subscribed)}
+            try:
+                done, _ = await asyncio.wait(heard, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in heard:
+                    task.cancel()
+            if done:
+                return
+
+    def request_shutdown(self) -> None:
+        """Ask the kernel to end; wait on *ended*, bounded, to see whether it did."""
+        self._send("control", self._manager.session.msg("shutdown_request", {"restart": False}))
+
+    async def kill(self) -> None:
+        """Kill the whole process tree; *ended* is done afterwards."""
+        if self.pid is not None:
+            await stop_tree(self.pid, marker=self._marker)
+        await asyncio.wait({self.ended}, timeout=KILL_GRACE_SECONDS)
+
+    async def close(self) -> None:
+        """Close the sockets and end the tasks; the process is somebody else's concern."""
+        self._closed = True
+        for task in (*self._readers.values(), self._watcher):
+            task.cancel()
+        await asyncio.gather(*self._readers.values(), self._watcher, return_exceptions=True)
+        for socket in self._sockets.values():
+            socket.close(linger=0)
+        if not self.ended.done():
+            self._end(Ending(None))
+
+    def _nudge_until_replied(self, request: Request, delay_seconds: float = NUDGE_SECONDS) -> None:
+        """Wake the kernel with another request if the reply does not come.
+
+        ipykernel needs that in two cases: its interrupt of code that `await`s leaves a callback which
+        its sleeping event loop does not see; and its shell thread now and then misses that the main
+        thread gave it a reply to send. In both, the next message sets things going.
+        """
+
+        def nudge() -> None:
+            if not request.reply.done() and not self._closed:
+                self._send("shell", self._manager.session.msg("kernel_info_request", {}))
+                self._nudge_until_replied(request, delay_seconds * 2)
+
+        asyncio.get_running_loop().call_later(delay_seconds, nudge)
+
+    def _send(self, channel: str, message: dict[str, Any]) -> None:
+        if not self._closed:
+            # The high-water marks are off, so a send is done at once; a Future comes back all the same.
+            self._manager.session.send(self._sockets[channel], message)
+
+    async def _read(self, channel: str) -> None:
+        socket, session = self._sockets[channel], self._manager.session
+        handle = getattr(self, f"_on_{channel}")
+        slice_end = time.monotonic() + READ_SLICE_SECONDS
+        while True:
+            frames = await socket.recv_multipart()
+            with _logged(channel):
+                _, parts = session.feed_identities(frames)
+                handle(session.deserialize(parts))
+            if time.monotonic() > slice_end:
+                await asyncio.sleep(0)
+                slice_end = time.monotonic() + READ_SLICE_SECONDS
+
+    def _on_shell(self, message: Message) -> None:
+        request = self._request_of(message)
+        if request is not None and not request.reply.done():
+            request.reply.set_result(message)
+
+    _on_control = _on_shell
+
+    def _on_stdin(self, message: Message) -> None:
+        request = self._request_of(message)
+        if request is not None and request.on_input is not None:
+            content = message["content"]
+            request.on_input(InputRequest(str(content.get("prompt", "")), bool(content.get("password"))))
+
+    def _on_iopub(self, message: Message) -> None:
+        request = self._request_of(message)
+        kind = message["header"]["msg_type"]
+        if kind == "iopub_welcome":
+            self._subscribed.set()
+        elif kind == "status":
+            if request is not None:
+                state = message["content"].get("execution_state")
+                (request.idle if state == "idle" else request.busy).set()
+                if state == "idle" and not request.reply.done():
+                    self._nudge_until_replied(request)
+        elif kind in OUTPUT_TYPES:
+            # Output that no request of ours caused (a thread of a startup file, say) goes where a
+            # notebook would show it: below the latest execution.
+            request = request or self._latest
+            if request is not None and request.on_output is not None:
+                request.on_output(message)
+
+    def _request_of(self, message: Message) -> Request | None:
+        return self._requests.get((message.get("parent_header") or {}).get("msg_id", ""))
+
+    async def _watch(self) -> None:
+        """Notice the end of the process, whether or not anything executes."""
+        provisioner = self._manager.provisioner
+        assert provisioner is not None
+        while (returncode := await provisioner.poll()) is None:
+            self._peak_memory = max(filter(None, (self._peak_memory, self.memory_bytes)), default=None)
+            await asyncio.sleep(POLL_SECONDS)
+        await self._drain()
+        killed = returncode == -9 and oom_kills() > self._oom_kills
+        self._end(Ending(returncode, killed, self._peak_memory))
+
+    async def _drain(self) -> None:
+        """Let the readers take what the process sent before it ended."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline and await self._sockets["iopub"].poll(QUIET_MILLISECONDS):
+            await asyncio.sleep(0)
+
+    def _end(self, ending: Ending) -> None:
+        self.ended.set_result(ending)
+        for request in self._requests.values():
+            if not request.reply.done():
+                request.reply.set_exception(KernelEnded())
+
+
+def _execute_content(code: str) -> dict[str, Any]:
+    return {
+        "code": code,
+        "silent": False,
+        "store_history": False,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": False,
+    }
+
+
+@contextmanager
+def _logged(channel: str) -> Iterator[None]:
+    """A message that cannot be read costs that message, never the channel."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("message lost", channel=channel, error=str(error))

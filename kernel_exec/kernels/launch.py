@@ -1,0 +1,148 @@
+"""Start kernels, and end them on every path out."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import anyio
+import structlog
+import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+
+from kernel_exec.environments import Environment
+from kernel_exec.errors import KernelStartFailed
+from kernel_exec.kernels.kernel import Kernel
+from kernel_exec.kernels.requests import KernelEnded
+from kernel_exec.processes import KILL_GRACE_SECONDS, stop_tree
+from kernel_exec.settings import PREFIX, Settings
+
+__all__ = ["Kernels"]
+
+log = structlog.get_logger(__name__)
+
+MARKER = "_KERNEL_EXEC_ID"
+LOG_LINES = 15
+RECONNECT_MILLISECONDS = 5
+# Of the server's own environment, what would harm a kernel in another one. With
+# PYTHONDONTWRITEBYTECODE every start would compile again what the installer left uncompiled.
+UNWANTED = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__"}
+# Passed as text, so that it works wherever the kernel runs and leaves no name in the user's namespace.
+STARTUP = Path(__file__).with_name("startup.py").read_text(encoding="utf-8")
+ARGUMENTS = (
+    # Every session keeps its own history; sharing the user's file would also make kernels wait for it.
+    "--HistoryManager.hist_file=:memory:",
+    f"--IPKernelApp.exec_lines=exec({STARTUP!r}, {{}})",
+)
+
+
+class Kernels:
+    """Starts kernels; their sockets and connection files are in *directory* (mode 0700)."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._numbers = count(1)
+        self._context = zmq.asyncio.Context()
+        # Nothing that a kernel sends is dropped while the server is busy.
+        self._context.sndhwm = self._context.rcvhwm = 0
+        # The default of 100 ms would be added to most starts.
+        self._context.reconnect_ivl = RECONNECT_MILLISECONDS
+
+    @asynccontextmanager
+    async def run(self, environment: Environment, working_directory: Path) -> AsyncIterator[Kernel]:
+        """A kernel in *environment*, ready to execute; its whole process tree is gone afterwards.
+
+        Raises: KernelStartFailed, within `kernel_start_seconds`, with what the process wrote.
+        """
+        number = next(self._numbers)
+        marker = (MARKER, f"{os.getpid()}-{self._directory.name}-{number}")
+        log_file = self._directory / f"k{number}.log"
+        specs = KernelSpecManager(kernel_dirs=[str(self._settings.home / "jupyter" / "kernels")])
+        manager = AsyncKernelManager(
+            kernel_name=environment.name,
+            kernel_spec_manager=specs,
+            context=self._context,
+            connection_file=str(self._directory / f"k{number}.json"),
+            transport="tcp" if sys.platform == "win32" else "ipc",
+        )
+        kernel: Kernel | None = None
+        try:
+            try:
+                async with asyncio.timeout(self._settings.kernel_start_seconds):
+                    with log_file.open("wb") as stream:
+                        await manager.start_kernel(
+                            cwd=str(working_directory),
+                            env=_kernel_variables(environment, marker),
+                            stdout=stream,
+                            stderr=stream,
+                            extra_arguments=list(ARGUMENTS),
+                        )
+                    kernel = Kernel(manager, marker)
+                    await kernel.ready()
+            except (KernelEnded, TimeoutError, OSError, RuntimeError) as error:
+                raise _start_failed(environment, error, kernel, log_file) from error
+            yield kernel
+        finally:
+            bound = self._settings.shutdown_grace_seconds + 2 * KILL_GRACE_SECONDS
+            with anyio.move_on_after(bound, shield=True) as scope:
+                await self._end(manager, kernel, marker)
+            if scope.cancelled_caught:
+                log.error("kernel did not end", kernel=marker[1], waited_seconds=bound)
+            log_file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the sockets' context, after the last kernel has ended."""
+        self._context.destroy(linger=0)
+
+    async def _end(self, manager: AsyncKernelManager, kernel: Kernel | None, marker: tuple[str, str]) -> None:
+        """Politely, then by force; the force also reaches what the code started and left behind."""
+        if kernel is not None and not kernel.ended.done():
+            await kernel.interrupt()
+            kernel.request_shutdown()
+            await asyncio.wait({kernel.ended}, timeout=self._settings.shutdown_grace_seconds)
+        provisioner = manager.provisioner
+        pid = getattr(provisioner, "pid", None)
+        if pid is not None and (left := await stop_tree(pid, marker=marker)):
+            log.error("processes did not end", kernel=marker[1], pids=left)
+        if kernel is not None:
+            await asyncio.wait({kernel.ended}, timeout=KILL_GRACE_SECONDS)
+            await kernel.close()
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.kill()
+            await provisioner.wait()
+        await manager.cleanup_resources()
+
+
+def _kernel_variables(environment: Environment, marker: tuple[str, str]) -> Mapping[str, str]:
+    """The kernel's environment variables: the server's, without its settings and secrets."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in UNWANTED and not name.startswith(PREFIX)
+    }
+    scripts = environment.python_executable.parent
+    path = os.pathsep.join(filter(None, (str(scripts), kept.get("PATH"))))
+    return kept | {"PATH": path, "VIRTUAL_ENV": str(environment.path), marker[0]: marker[1]}
+
+
+def _start_failed(
+    environment: Environment, error: BaseException, kernel: Kernel | None, log_file: Path
+) -> KernelStartFailed:
+    if isinstance(error, KernelEnded) and kernel is not None:
+        reason = f"its process {kernel.ended.result()}"
+    elif isinstance(error, TimeoutError):
+        reason = "it was not ready in time (setting kernel_start_seconds)"
+    else:
+        reason = str(error)
+    lines = log_file.read_text(errors="replace").splitlines() if log_file.exists() else []
+    wrote = "\n".join(["", "It wrote:", *lines[-LOG_LINES:], ""]) if lines else ""
+    return KernelStartFailed(
+        f"No kernel could be started in environment {environment.name!r}: {reason}.{wrote}",
+        f"Check list_packages(environment={environment.name!r}) for ipykernel; if the environment is damaged, "
+        "delete it with delete_environment and create it again.",
+    )

@@ -1,0 +1,119 @@
+"""The object that owns everything, as one context manager."""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import filelock
+
+from kernel_exec.environments import Environments
+from kernel_exec.errors import SettingsError
+from kernel_exec.kernels import Kernels
+from kernel_exec.sessions.history import History
+from kernel_exec.sessions.sessions import Sessions
+from kernel_exec.settings import Settings, load_settings
+
+__all__ = ["Runtime", "open_runtime"]
+
+# Paths of unix sockets have at most 107 bytes (103 on macOS); the directory leaves room for `/k999-ipc-5`.
+LONGEST_DIRECTORY_BYTES = 85
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Environments, sessions and their history, for one process and one data directory."""
+
+    settings: Settings
+    environments: Environments
+    sessions: Sessions
+    history: History
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings | None = None) -> AsyncIterator[Runtime]:
+    """Own kernels and sessions until the block is left; then all of them are ended, whatever happened.
+
+    Several processes may use one data directory; each has its own sessions.
+
+    Raises: SettingsError, when the data directory cannot be used.
+    """
+    settings = settings or load_settings()
+    _make_home(settings.home)
+    with _server_directory(settings.home) as directory, contextlib.closing(History(settings.home)) as history:
+        history.end_sessions_of(lambda server: _alive(settings.home, server))
+        kernels = Kernels(settings, directory)
+        environments = Environments(settings)
+        sessions = Sessions(settings, environments, kernels, history, directory.name)
+        try:
+            yield Runtime(settings, environments, sessions, history)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await sessions.close_all()
+            kernels.close()
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.chmod(0o700)
+        (home / "runtime").mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"The data directory {str(home)!r} cannot be used: {error}.",
+            "Set KERNEL_EXEC_HOME to a directory that you can write to.",
+        ) from error
+
+
+@contextmanager
+def _server_directory(home: Path) -> Iterator[Path]:
+    """A directory of this process alone, for connection files and sockets; others' left-overs are swept.
+
+    The lock beside it is held as long as the process lives, so that others can tell.
+    """
+    _sweep(home / "runtime")
+    name = f"{os.getpid():x}{secrets.token_hex(2)}"
+    directory = home / "runtime" / name
+    with filelock.FileLock(_lock_path(home, name)), contextlib.ExitStack() as stack:
+        if len(os.fsencode(directory)) > LONGEST_DIRECTORY_BYTES:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kx")), name)
+        directory.mkdir(mode=0o700)
+        stack.callback(_remove, directory)
+        yield directory
+    _lock_path(home, name).unlink(missing_ok=True)
+
+
+def _lock_path(home: Path, server: str) -> Path:
+    return home / "runtime" / f"{server}.lock"
+
+
+def _alive(home: Path, server: str) -> bool:
+    """Whether the process that had this server name still holds its lock."""
+    path = _lock_path(home, server)
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path, blocking=False)
+    try:
+        with lock:
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def _sweep(runtime: Path) -> None:
+    for path in runtime.glob("*.lock"):
+        if not _alive(runtime.parent, path.stem):
+            _remove(runtime / path.stem)
+            path.unlink(missing_ok=True)
+
+
+def _remove(directory: Path) -> None:
+    if directory.is_dir():
+        for path in directory.iterdir():
+            path.unlink(missing_ok=True)
+        directory.rmdir()

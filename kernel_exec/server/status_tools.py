@@ -1,0 +1,103 @@
+"""The tool that says whether all is well."""
+
+import asyncio
+import os
+import shutil
+import sys
+from typing import Annotated
+
+import psutil
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import BaseModel
+
+import kernel_exec
+from kernel_exec.runtime import Runtime
+from kernel_exec.server.boundary import KernelExecServer
+from kernel_exec.server.calls import ToolContext, runtime, structured
+from kernel_exec.server.environment_tools import EnvironmentState, environment_states
+from kernel_exec.server.tables import mebibytes
+from kernel_exec.sessions.session import SessionState
+
+__all__ = ["Health", "add_status_tools"]
+
+LIMITS = (
+    "timeout_seconds",
+    "max_timeout_seconds",
+    "wait_seconds",
+    "package_timeout_seconds",
+    "queue_limit",
+    "max_chars",
+    "output_limit_bytes",
+)
+
+
+class Health(BaseModel):
+    """The server, what it runs and what the machine has left. Sizes in bytes, loads in percent."""
+
+    version: str
+    python: str
+    home: str
+    workspace: str
+    environments: list[EnvironmentState]
+    sessions: list[SessionState]
+    limits: dict[str, float]
+    server_memory_bytes: int
+    cpu_percent: float
+    cpu_count: int
+    memory_total_bytes: int
+    memory_available_bytes: int
+    disk_free_bytes: int
+    problems: list[str]
+
+
+async def health(owner: Runtime) -> Health:
+    """Measure everything; takes some milliseconds per session and environment."""
+    environments = await environment_states(owner)
+    sessions = [await session.state() for session in owner.sessions.list(None)]
+    memory = psutil.virtual_memory()
+    disk = shutil.disk_usage(owner.settings.home)
+    problems = [f"Environment {one.name!r} is broken: {one.broken}." for one in environments if one.broken]
+    problems += [f"Session {one.name!r} has no kernel." for one in sessions if one.state == "failed"]
+    if disk.free < 1 << 30:
+        problems.append(f"Only {mebibytes(disk.free)} of disk are free in {owner.settings.home}.")
+    return Health(
+        version=kernel_exec.__version__,
+        python=sys.version.split()[0],
+        home=str(owner.settings.home),
+        workspace=str(owner.settings.workspace),
+        environments=environments,
+        sessions=sessions,
+        limits={name: getattr(owner.settings, name) for name in LIMITS},
+        server_memory_bytes=psutil.Process().memory_info().rss,
+        cpu_percent=await asyncio.to_thread(psutil.cpu_percent, 0.1),
+        cpu_count=os.cpu_count() or 1,
+        memory_total_bytes=memory.total,
+        memory_available_bytes=memory.available,
+        disk_free_bytes=disk.free,
+        problems=problems,
+    )
+
+
+def add_status_tools(server: KernelExecServer) -> None:
+    """Register the tool of this module."""
+
+    @server.tool(annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False))
+    async def health_check(ctx: ToolContext) -> Annotated[CallToolResult, Health]:
+        """Server, environments, sessions, limits, CPU, memory and disk; lists problems first."""
+        found = await health(runtime(ctx))
+        return structured("\n".join(health_lines(found)), found)
+
+
+def health_lines(found: Health) -> list[str]:
+    """The same for people."""
+    lines = [f"PROBLEM: {problem}" for problem in found.problems] or ["All is well."]
+    lines += [
+        f"kernel_exec {found.version} on Python {found.python}, {mebibytes(found.server_memory_bytes)}",
+        f"data directory {found.home} ({mebibytes(found.disk_free_bytes)} free), workspace {found.workspace}",
+        f"CPU {found.cpu_percent:.0f} % of {found.cpu_count} cores, memory {mebibytes(found.memory_available_bytes)}"
+        f" available of {mebibytes(found.memory_total_bytes)}",
+        f"environments: {', '.join(one.name for one in found.environments) or 'none yet'}",
+        f"sessions: {', '.join(f'{one.name} ({one.state})' for one in found.sessions) or 'none open'}",
+        "limits: " + ", ".join(f"{name} {value:g}" for name, value in found.limits.items()),
+    ]
+    return lines

@@ -1,0 +1,174 @@
+"""What was executed, and how it ended, kept in the data directory's database."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernel_exec.errors import ExecutionNotFound
+from kernel_exec.sessions.database import Database
+from kernel_exec.sessions.execution import FINAL, Execution, Status
+from kernel_exec.sessions.output_log import OutputLog
+
+__all__ = ["History", "SessionRecord"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session, open or closed, as the history knows it."""
+
+    id: int
+    name: str
+    environment: str
+    directory: Path
+    kernel_info: Mapping[str, Any]
+
+
+class History:
+    """Sessions and their executions, as they were; open or closed."""
+
+    def __init__(self, home: Path) -> None:
+        self._database = Database(home / "state.db")
+        self.outputs = OutputLog(self._database, home / "outputs")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    # Sessions
+
+    def open_session(
+        self,
+        name: str,
+        principal: str,
+        environment: str,
+        directory: Path,
+        server: str,
+        kernel_info: Mapping[str, Any],
+    ) -> SessionRecord:
+        """Begin a session's history. Names may repeat: a later session of a name is another one."""
+        info = {key: kernel_info[key] for key in ("language_info", "implementation") if key in kernel_info}
+        session = self._database.insert(
+            "INSERT INTO sessions (name, principal, environment, directory, server, kernel_info, opened)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (name, principal, environment, str(directory), server, json.dumps(info), time.time()),
+        )
+        return SessionRecord(session, name, environment, directory, info)
+
+    def close_session(self, session: int) -> None:
+        """Note that the session is closed; its history stays."""
+        self._database.execute("UPDATE sessions SET closed = ? WHERE id = ?", (time.time(), session))
+
+    def latest_session(self, name: str, principal: str) -> SessionRecord | None:
+        """The session of this name that was opened last, open or closed."""
+        row = self._database.execute(
+            "SELECT * FROM sessions WHERE name = ? AND principal = ? ORDER BY id DESC LIMIT 1",
+            (name, principal),
+        ).fetchone()
+        if row is None:
+            return None
+        return SessionRecord(
+            row["id"], row["name"], row["environment"], Path(row["directory"]), json.loads(row["kernel_info"])
+        )
+
+    def end_sessions_of(self, alive: Callable[[str], bool]) -> None:
+        """Close what processes left open that are gone: their executions ended as `died`."""
+        rows = self._database.execute("SELECT id, server FROM sessions WHERE closed IS NULL").fetchall()
+        for row in rows:
+            if not alive(row["server"]):
+                with self._database.transaction():
+                    self._database.execute(
+                        "UPDATE executions SET status = 'died', ended = coalesce(started, queued),"
+                        " note = 'The server process ended while this was under way.'"
+                        " WHERE session = ? AND status IN ('queued', 'running', 'waiting_for_input')",
+                        (row["id"],),
+                    )
+                    self.close_session(row["id"])
+
+    # Executions
+
+    def add_execution(self, session: int, kernel: int, source: str) -> int:
+        """Record a queued execution; returns its number, unique in the data directory."""
+        return self._database.insert(
+            "INSERT INTO executions (session, kernel, source, status, queued) VALUES (?, ?, ?, 'queued', ?)",
+            (session, kernel, source, time.time()),
+        )
+
+    def start(self, execution: int, kernel: int) -> None:
+        """Note that the execution runs now, in this kernel of its session."""
+        self._database.execute(
+            "UPDATE executions SET status = 'running', kernel = ?, started = ? WHERE id = ?",
+            (kernel, time.time(), execution),
+        )
+
+    def set_status(self, execution: int, status: Status) -> None:
+        """Note a status that is not final."""
+        self._database.execute("UPDATE executions SET status = ? WHERE id = ?", (status, execution))
+
+    def set_count(self, execution: int, count: int) -> None:
+        """Note the kernel's own number."""
+        self._database.execute("UPDATE executions SET count = ? WHERE id = ?", (count, execution))
+
+    def finish(self, execution: int, status: Status, note: str = "", memory_bytes: int | None = None) -> None:
+        """Record the final status."""
+        assert status in FINAL
+        self._database.execute(
+            "UPDATE executions SET status = ?, note = ?, memory_bytes = ?, ended = ? WHERE id = ?",
+            (status, note, memory_bytes, time.time(), execution),
+        )
+
+    def execution(self, execution: str, principal: str) -> Execution:
+        """Read an execution with its outputs, whatever its status.
+
+        Raises: ExecutionNotFound, with the recent ones of this principal.
+        """
+        number = execution.removeprefix("e")
+        row = None
+        if number.isdecimal() and len(number) < 19:
+            row = self._select(
+                "executions.id = ? AND sessions.principal = ?", int(number), principal
+            ).fetchone()
+        if row is None:
+            recent = self._select("sessions.principal = ? ORDER BY executions.id DESC LIMIT 10", principal)
+            raise ExecutionNotFound(execution, (f"e{row['id']}" for row in recent))
+        return self._execution(row)
+
+    def executions(self, session: int) -> Iterator[Execution]:
+        """All executions of a session, oldest first."""
+        for row in self._select("executions.session = ? ORDER BY executions.id", session).fetchall():
+            yield self._execution(row)
+
+    def lost_with(self, session: int, kernel: int) -> int:
+        """How many executions left their variables in this kernel of the session."""
+        (lost,) = self._database.execute(
+            "SELECT count(*) FROM executions WHERE session = ? AND kernel = ? AND started IS NOT NULL",
+            (session, kernel),
+        ).fetchone()
+        return int(lost)
+
+    def _select(self, where: str, *parameters: object) -> sqlite3.Cursor:
+        return self._database.execute(
+            "SELECT executions.*, sessions.name AS session_name, environment FROM executions"  # noqa: S608
+            f" JOIN sessions ON sessions.id = executions.session WHERE {where}",
+            parameters,
+        )
+
+    def _execution(self, row: sqlite3.Row) -> Execution:
+        started, ended = row["started"], row["ended"]
+        elapsed = (ended or time.time()) - started if started is not None else 0.0
+        return Execution(
+            id=f"e{row['id']}",
+            session=row["session_name"],
+            environment=row["environment"],
+            source=row["source"],
+            status=row["status"],
+            count=row["count"],
+            outputs=self.outputs.read(row["id"]),
+            elapsed_seconds=max(elapsed, 0.0),
+            note=row["note"],
+            memory_bytes=row["memory_bytes"],
+            dropped_bytes=row["dropped_bytes"],
+        )

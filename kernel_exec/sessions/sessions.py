@@ -1,0 +1,146 @@
+"""The open sessions of this process, by name."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+
+from kernel_exec.environments import Environments
+from kernel_exec.errors import InvalidInput, SessionConflict, SessionNotFound
+from kernel_exec.kernels import Kernel, Kernels
+from kernel_exec.names import check_name
+from kernel_exec.sessions.execution import Execution
+from kernel_exec.sessions.history import History, SessionRecord
+from kernel_exec.sessions.ongoing import OngoingExecution
+from kernel_exec.sessions.session import Session
+from kernel_exec.settings import Settings
+
+__all__ = ["DEFAULT_SESSION", "LOCAL", "Sessions"]
+
+DEFAULT_SESSION = "main"
+LOCAL = "local"
+"""The principal of callers that are the user of this machine: the library and stdio."""
+
+
+class Sessions:
+    """Opens, finds and closes sessions. Every look-up takes the *principal* who calls; nobody finds
+    another's sessions or executions.
+    """
+
+    def __init__(
+        self, settings: Settings, environments: Environments, kernels: Kernels, history: History, server: str
+    ) -> None:
+        self._settings = settings
+        self._environments = environments
+        self._kernels = kernels
+        self._history = history
+        self._server = server
+        self._sessions: dict[tuple[str, str], Session] = {}
+
+    async def open(
+        self,
+        name: str = DEFAULT_SESSION,
+        *,
+        environment: str | None = None,
+        directory: Path | None = None,
+        principal: str = LOCAL,
+    ) -> Session:
+        """The session *name*, with a kernel; a new one in *environment* and *directory* if there is none.
+
+        Defaults: the default environment, which is created on first use, and the workspace.
+
+        Raises: InvalidName; SessionConflict, when it is open in another environment; what keeps the
+        environment from being created or the kernel from starting.
+        """
+        key = (principal, check_name(name, "session"))
+        session = self._sessions.get(key)
+        if session is None:
+            chosen = await self._environments.ensure(environment or self._settings.default_environment)
+            session = self._sessions.get(key)  # another caller may have opened it meanwhile
+        if session is None:
+            directory = directory or self._settings.workspace
+            if not directory.is_dir():
+                raise InvalidInput(f"There is no directory {str(directory)!r}.", "Create it first.")
+            session = Session(
+                name,
+                principal,
+                chosen.name,
+                directory,
+                server=self._server,
+                settings=self._settings,
+                history=self._history,
+                start_kernel=partial(self._start_kernel, chosen.name, directory),
+            )
+            self._sessions[key] = session
+        if environment is not None and environment != session.environment:
+            raise SessionConflict(name, session.environment, environment)
+        try:
+            await session.started()
+        except Exception:
+            if session.closed and self._sessions.get(key) is session:
+                del self._sessions[key]
+            raise
+        return session
+
+    def get(self, name: str, principal: str = LOCAL) -> Session:
+        """The open session *name*.
+
+        Raises: SessionNotFound, with the open ones.
+        """
+        session = self._sessions.get((principal, name))
+        if session is None or session.closed:
+            raise SessionNotFound(name, (other.name for other in self.list(principal)))
+        return session
+
+    def list(self, principal: str | None = LOCAL) -> list[Session]:
+        """The open sessions of *principal*, or of all (None), oldest first."""
+        return [
+            session
+            for (owner, _), session in self._sessions.items()
+            if not session.closed and principal in (None, owner)
+        ]
+
+    async def close(self, name: str, principal: str = LOCAL) -> None:
+        """Close the session *name*; its history stays.
+
+        Raises: SessionNotFound.
+        """
+        session = self.get(name, principal)
+        del self._sessions[principal, name]
+        await session.close()
+
+    async def close_all(self) -> None:
+        """Close every session, all at once."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        await asyncio.gather(*(session.close() for session in sessions))
+
+    def record(self, name: str, principal: str = LOCAL) -> SessionRecord:
+        """What the history has of the session *name*: the open one, else the last one of that name.
+
+        Raises: SessionNotFound.
+        """
+        record = self._history.latest_session(name, principal)
+        if (principal, name) in self._sessions or record is None:
+            return self.get(name, principal).record
+        return record
+
+    def execution(self, execution: str, principal: str = LOCAL) -> Execution:
+        """The execution of this id as it is now, also when its session is closed.
+
+        Raises: ExecutionNotFound, with the recent ones.
+        """
+        found = self.find(execution, principal)
+        if found is not None:
+            session, ongoing = found
+            return session.snapshot(ongoing)
+        return self._history.execution(execution, principal)
+
+    def find(self, execution: str, principal: str = LOCAL) -> tuple[Session, OngoingExecution] | None:
+        """The execution and its session, unless it is over."""
+        for session in self.list(principal):
+            if (ongoing := session.find(execution)) is not None:
+                return session, ongoing
+        return None
+
+    def _start_kernel(self, environment: str, directory: Path) -> AbstractAsyncContextManager[Kernel]:
+        return self._kernels.run(self._environments.get(environment), directory)
