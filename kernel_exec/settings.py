@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     interrupt_grace_seconds: Seconds = Field(
         5, description="Time between two steps of the ladder: interrupt, interrupt again, kill"
     )
-    progress_seconds: Seconds = Field(5, description="Time between two progress notifications")
+    progress_seconds: Seconds = Field(4, description="Time between two progress notifications")
     kernel_start_seconds: Seconds = Field(60, description="A kernel must be ready within")
     shutdown_grace_seconds: Seconds = Field(
         1.5, description="A kernel may take this long to shut down before it is killed"

@@ -88,11 +88,11 @@ async def unused(parts: Parts, unused_for: timedelta, keep: Collection[str]) -> 
     The default one, adopted ones and those in *keep* are left out.
     """
     found = []
-    for name in parts.store.names():
-        environment = parts.store.read(name)
+    spared = {parts.settings.default_environment, *keep}
+    for environment in parts.store.all():
         last_used = parts.store.last_used(environment)
-        spared = name == parts.settings.default_environment or environment.source == "adopted"
-        if spared or name in keep or datetime.now(UTC) - last_used < unused_for:
+        is_spared = environment.name in spared or environment.source == "adopted"
+        if is_spared or datetime.now(UTC) - last_used < unused_for:
             continue
         size = await in_thread(trees.size_bytes, environment.path)
         found.append(Unused(environment, last_used, size))

@@ -7,6 +7,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 __all__ = [
+    "base_python",
     "compile_bytecode",
     "env",
     "find_python",
@@ -94,6 +95,12 @@ def compile_bytecode(python: Path, directory: Path) -> list[str]:
 def find_python(request: str) -> list[str]:
     """Print the path of an installed interpreter for a version, a name or a path."""
     return [_uv(), "python", "find", *_PLAIN, "--no-project", "--system", "--", request]
+
+
+def base_python(python: str | Path) -> list[str]:
+    """Print the path of the interpreter that *python* is, or that its venv was made from."""
+    code = "import sys; print(getattr(sys, '_base_executable', None) or sys.executable)"
+    return [str(python), "-I", "-c", code]
 
 
 def list_pythons() -> list[str]:

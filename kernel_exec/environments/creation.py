@@ -101,7 +101,7 @@ async def adopt(
         )
     async with parts.exclusive(name, doing=f"creating {name!r}", on_progress=on_progress):
         parts.store.refuse_existing(name)
-        for other in map(parts.store.read, parts.store.names()):
+        for other in parts.store.all():
             if other.path == venv:
                 raise InvalidInput(
                     f"{path!r} is the environment {other.name!r} already.", "Use it by that name."
@@ -162,7 +162,8 @@ async def rebuild(
             environment = replace(environment, python=metadata.venv_python_version(venv))
         base = environment.base_python
         if not can_run(base):
-            base = await base_for(parts, None, f"=={environment.python}.*" if environment.python else "")
+            minor = ".".join(environment.python.split(".")[:2])
+            base = await base_for(parts, None, f"=={minor}.*" if minor else "")
         tell(f"Rebuilding {name!r} with {base}")
         layer = await parts.layers.prepare(base, offline=offline, on_progress=on_progress)
         exact = await in_thread(frozen, venv)

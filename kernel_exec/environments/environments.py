@@ -55,12 +55,15 @@ class Environments:
         return self._parts.get(name)
 
     async def ensure(self, name: str, *, on_progress: Progress | None = None) -> Environment:
-        """The environment *name*; the default one is created on first use, once for all callers.
+        """The environment *name*, marked as used now; the default one is created on first use, once for
+        all callers.
 
         Raises: what `get` raises, and what `create` raises for the default environment.
         """
         try:
-            return self.get(name)
+            environment = self.get(name)
+            self.mark_used(name)
+            return environment
         except EnvironmentBroken:
             await self._sweep()  # a crash may have cut off an exchange
             return self.get(name)
@@ -77,11 +80,7 @@ class Environments:
         What a killed process left behind is removed on the way, if no one is at work on it.
         """
         await self._sweep()
-        found = []
-        for name in self._parts.store.names():
-            with suppress(EnvironmentNotFound):  # deleted meanwhile
-                found.append(self._parts.store.read(name))
-        return found
+        return self._parts.store.all()
 
     async def create(
         self,
@@ -287,7 +286,7 @@ class Environments:
         return found
 
     def mark_used(self, name: str) -> None:
-        """Remember that *name* was used now; called when a kernel starts in it."""
+        """Remember for `prune` that *name* was used now."""
         self._parts.store.mark_used(name)
 
     def expose(self, name: str) -> Path:

@@ -31,7 +31,7 @@ async def install(
     if not wanted:
         raise InvalidInput("No requirements were given.", "Name at least one package.")
     parts.get(name)
-    doing = f"installing {', '.join(one.name or one.text for one in wanted)[:100]}"
+    doing = f"installing {', '.join(one.name for one in wanted)[:100]}"
     async with parts.exclusive(name, doing=doing, on_progress=on_progress):
         environment = parts.get(name)
         before = await in_thread(installed, environment.path)
@@ -41,7 +41,7 @@ async def install(
         texts += [one.text for one in wanted if one.text not in texts]
         if "ipykernel" in before:
             texts.insert(0, KERNEL_REQUIREMENT)
-        upgrades = [one.name for one in wanted if one.name] if upgrade else []
+        upgrades = [one.name for one in wanted] if upgrade else []
         async with edited(environment, parts.installer) as venv:
             await parts.installer.install(
                 venv, texts, upgrade=upgrades, offline=offline, on_progress=on_progress

@@ -21,7 +21,8 @@ __all__ = ["Installer", "Progress", "Python"]
 
 Progress = Callable[[str], None]
 
-_EXPLANATION_LINES = 40
+_WHOLE_LINES = 100  # as long as the explanations of a conflict are; the output of a build is longer
+_LAST_LINES = 40
 _ASKING_SECONDS = 60.0
 _NOISE = "Using Python"  # its place is a passing one
 
@@ -95,8 +96,7 @@ class Installer:
 
     async def pythons(self) -> list[Python]:
         """The Pythons on this machine that the installer finds, by version."""
-        listed = await self._start(commands.list_pythons(), _ASKING_SECONDS)
-        known = json.loads(listed.output) if listed.returncode == 0 else []
+        known = json.loads(await self._ask(commands.list_pythons()) or "[]")
         # The first path of a version is the one that the installer would take.
         found = {one["version"]: Path(one["path"]) for one in reversed(known)}
         return [Python(version, found[version]) for version in sorted(found, key=_in_order)]
@@ -106,13 +106,16 @@ class Installer:
 
         Raises: InvalidInput, with the versions that are installed.
         """
-        path = self._settings.workspace / request
-        if ("/" in request or "\\" in request) and can_run(path):
-            return path
-        if re.fullmatch(r"[A-Za-z0-9<>=!~][A-Za-z0-9.+_<>=!~,* -]{0,63}", request):
-            found = await self._start(commands.find_python(request), _ASKING_SECONDS)
-            if found.returncode == 0:
-                return Path(found.output.strip())
+        path = None
+        if "/" in request or "\\" in request:
+            path = str(self._settings.workspace / request)
+        elif re.fullmatch(r"[A-Za-z0-9<>=!~][A-Za-z0-9.+_<>=!~,* -]{0,63}", request):
+            path = await self._ask(commands.find_python(request))
+        if path and can_run(Path(path)):
+            # What was found may be a script that chooses a Python, or the Python of a venv.
+            base = await self._ask(commands.base_python(path))
+            if base and can_run(Path(base)):
+                return Path(base)
         installed = [f"{python.version} ({python.path})" for python in await self.pythons()]
         raise InvalidInput(
             f"There is no Python {request[:80]!r} on this machine.",
@@ -137,12 +140,23 @@ class Installer:
             raise InstallFailed(f"{failure}: {error}.", "`kernel-exec doctor` finds out why.") from error
         if done.returncode != 0:
             lines = [line for line in done.errors.splitlines() if not line.startswith(_NOISE)]
-            explanation = without_urls("\n".join(lines[-_EXPLANATION_LINES:]))
+            if len(lines) > _WHOLE_LINES:
+                left_out = len(lines) - _LAST_LINES
+                lines = [f"[{left_out} lines left out]", *lines[-_LAST_LINES:]]
+            explanation = without_urls("\n".join(lines))
             raise InstallFailed(
                 f"{failure}:\n{explanation}\n",
                 "Nothing was changed. Check names and versions, or whether the package index can be reached.",
             )
         return done.output
+
+    async def _ask(self, command: Sequence[str]) -> str | None:
+        """What *command* prints; None when it fails in any way."""
+        try:
+            done = await self._start(command, _ASKING_SECONDS)
+        except (TimeoutError, OSError):
+            return None
+        return done.output.strip() if done.returncode == 0 else None
 
     async def _start(
         self, command: Sequence[str], timeout_seconds: float, on_line: Progress | None = None

@@ -1,6 +1,7 @@
 """Requirements from outside: PEP 508, as far as the settings allow. Options never get through."""
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -9,7 +10,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement as PackagingInvalidRequirement
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 
 from kernel_exec.environments.redaction import without_urls
 from kernel_exec.errors import InvalidRequirement, PathNotAllowed
@@ -24,15 +31,13 @@ _HINT = "Give one PEP 508 requirement per entry, such as 'pandas', 'pandas>=2,<3
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """One accepted requirement. *text* is what the installer gets; it never starts with `-`.
+    """One accepted requirement: *text* is what the installer gets, *name* is normalised.
 
-    *name* is normalised, and empty for a path, whose name only its build tells. *direct* is set when
-    it names a place instead of a version.
+    The text begins with the name; a path in the workspace becomes `name @ file:///...`.
     """
 
     text: str
-    name: str = ""
-    direct: bool = False
+    name: str
 
 
 class Policy:
@@ -57,11 +62,10 @@ class Policy:
         """
         text = _plain(text)
         if _looks_like_path(text):
-            place, bracket, extras = text.partition("[")
             self._check_source("path", text)
-            if self._allowed:  # a path does not tell which package it holds
-                raise InvalidRequirement(f"{text!r} has no name to be on the list allowed_packages.", _HINT)
-            return Requested(f"{inside(place, self._workspace)}{bracket}{extras}", direct=True)
+            place, bracket, extras = text.partition("[")
+            path = inside(place, self._workspace)
+            text = f"{_name_in(path)}{bracket}{extras} @ {path.as_uri()}"
         try:
             requirement = Requirement(text)
         except PackagingInvalidRequirement as error:
@@ -73,7 +77,7 @@ class Policy:
         self._check_name(name)
         if requirement.url is not None:
             self._check_url(urlsplit(requirement.url), requirement.name)
-        return Requested(str(requirement), name, direct=requirement.url is not None)
+        return Requested(str(requirement), name)
 
     def check_installed(self, names: Iterable[str]) -> None:
         """Refuse what the installer chose by itself, of the normalised *names*.
@@ -136,22 +140,19 @@ def parse_name(text: str) -> str:
 def merge(earlier: Iterable[str], new: Iterable[Requested]) -> tuple[str, ...]:
     """What is asked for in all: *new* takes the place of what was asked *earlier* under the same name."""
     new = list(new)
-    names, texts = {one.name for one in new if one.name}, {one.text for one in new}
-    kept = [text for text in earlier if name_of(text) not in names and text not in texts]
+    names = {one.name for one in new}
+    kept = [text for text in earlier if name_of(text) not in names]
     return (*kept, *dict.fromkeys(one.text for one in new))
 
 
 def names_only(texts: Iterable[str]) -> tuple[str, ...]:
     """Those of the accepted *texts* that name a version; what lies in a place is left out."""
-    return tuple(text for text in texts if "@" not in text and name_of(text))
+    return tuple(text for text in texts if Requirement(text).url is None)
 
 
 def name_of(text: str) -> str:
-    """The normalised name in a requirement that was accepted before; empty for a path."""
-    try:
-        return canonicalize_name(Requirement(text).name)
-    except PackagingInvalidRequirement:
-        return ""
+    """The normalised name in a requirement that was accepted before."""
+    return canonicalize_name(Requirement(text).name)
 
 
 def inside(place: str, workspace: Path) -> Path:
@@ -169,6 +170,22 @@ def inside(place: str, workspace: Path) -> Path:
     if not path.exists():
         raise PathNotAllowed(f"There is no {place!r} in the workspace {workspace}.", "Check the path.")
     return path
+
+
+def _name_in(path: Path) -> str:
+    """The name of the package that a wheel, a source archive or a project's directory holds."""
+    try:
+        if path.suffix == ".whl":
+            return parse_wheel_filename(path.name)[0]
+        if path.is_file():
+            return parse_sdist_filename(path.name)[0]
+        project = tomllib.loads((path / "pyproject.toml").read_text(encoding="utf-8"))
+        return canonicalize_name(project["project"]["name"])
+    except (InvalidWheelFilename, InvalidSdistFilename, OSError, ValueError, LookupError, TypeError) as error:
+        raise InvalidRequirement(
+            f"{path.name!r} does not tell the name of its package.",
+            f"Give it with the name: 'name @ {path.as_uri()}'.",
+        ) from error
 
 
 def _plain(text: str) -> str:

@@ -53,6 +53,14 @@ class Store:
             raise EnvironmentNotFound(name, self.names()) from None
         return replace(environment, broken=environment.broken or self._what_is_gone(environment))
 
+    def all(self) -> list[Environment]:
+        """Every environment, marked when it is broken, in order of name."""
+        found = []
+        for name in self.names():
+            with suppress(EnvironmentNotFound):  # deleted meanwhile
+                found.append(self.read(name))
+        return found
+
     def refuse_existing(self, name: str) -> None:
         """Raises: EnvironmentExists. Names that differ only in case are one: some file systems, and
         Jupyter everywhere, cannot tell them apart.

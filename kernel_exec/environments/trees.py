@@ -88,14 +88,14 @@ def remove(tree: Path) -> None:
         shutil.rmtree(tree, ignore_errors=True)
 
 
-def size_bytes(tree: Path) -> int:
-    """The disk blocks of all files below *tree*, each file once however often it is linked there.
+def size_bytes(*trees: Path) -> int:
+    """The disk blocks of all files below *trees*, each file once however often it is linked there.
 
     Files that are also linked from elsewhere (the installer's cache, a clone) are counted in full.
     """
     seen: set[tuple[int, int]] = set()
     total = 0
-    pending = [str(tree)]
+    pending = [str(tree) for tree in trees]
     while pending:
         with suppress(OSError), os.scandir(pending.pop()) as entries:
             for entry in entries:

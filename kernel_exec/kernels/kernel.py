@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import zmq
@@ -13,21 +13,26 @@ import zmq.asyncio
 from jupyter_client.manager import AsyncKernelManager
 
 from kernel_exec.kernels.ending import Ending, oom_kills
-from kernel_exec.kernels.requests import InputRequest, KernelEnded, Message, Request
+from kernel_exec.kernels.requests import InputRequest, KernelEnded, Message, OnInput, OnOutput, Request
 from kernel_exec.kernels.usage import Usage, measure, memory_of
+from kernel_exec.kernels.widgets import COMM_TYPES, OutputWidgets
 from kernel_exec.processes import KILL_GRACE_SECONDS, stop_tree
 
 __all__ = ["Kernel"]
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 POLL_SECONDS = 0.1
 NUDGE_SECONDS = 0.1
 # A reader that finds messages waiting does not suspend, so it must let others run now and then.
 READ_SLICE_SECONDS = 0.01
-DRAIN_SECONDS = 1.0
-QUIET_MILLISECONDS = 20
-REMEMBERED_REQUESTS = 10_000
+QUIET_MILLISECONDS = 50
+# The kernel has taken a request up, or is in no state to hear an interrupt, within this time.
+BEGIN_SECONDS = 1.0
+# Late output finds the execution that caused it among this many; that of older ones joins the latest.
+REMEMBERED_EXECUTIONS = 2_000
 OUTPUT_TYPES = {
     "clear_output",
     "display_data",
@@ -36,6 +41,7 @@ OUTPUT_TYPES = {
     "execute_result",
     "stream",
     "update_display_data",
+    *COMM_TYPES,
 }
 
 
@@ -51,12 +57,18 @@ class Kernel:
         self._marker = marker
         self._oom_kills = oom_kills()
         self._peak_memory: int | None = None
-        self._requests: OrderedDict[str, Request] = OrderedDict()
-        self._latest: Request | None = None
-        self._subscribed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._requests: dict[str, Request] = {}  # in flight, by message id
+        self._outputs: OrderedDict[str, OnOutput] = OrderedDict()  # of executions, by message id
+        self._executing: Request | None = None
+        self._widgets = OutputWidgets(
+            lambda kind, content: self._send("shell", manager.session.msg(kind, content))
+        )
+        self._subshell: asyncio.Future[Message] | None = None
+        self._subscribed: asyncio.Future[None] = loop.create_future()
         self._closed = False
         self.info: Message = {}
-        self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[Ending] = loop.create_future()
         # The kernel routes input requests to the stdin socket by the identity of the shell socket.
         identity = manager.session.bsession
         self._sockets: dict[str, zmq.asyncio.Socket] = {
@@ -101,37 +113,37 @@ class Kernel:
         message_type: str,
         content: dict[str, Any],
         *,
-        on_output: Callable[[Message], None] | None = None,
-        on_input: Callable[[InputRequest], None] | None = None,
+        on_output: OnOutput | None = None,
+        on_input: OnInput | None = None,
         subshell: str | None = None,
     ) -> Request:
-        """Send a request; what comes back for it reaches the `Request` and its callbacks only."""
+        """Send a request; what comes back for it reaches the `Request` and these callbacks only.
+
+        They are called in order of arrival, *on_output* also after the end: a thread that the code
+        started may go on writing.
+        """
         message = self._manager.session.msg(message_type, content)
         if subshell is not None:
             message["header"]["subshell_id"] = subshell
-        request = Request(message["header"]["msg_id"], on_output, on_input)
+        request = Request(message["header"]["msg_id"], on_input)
         self._requests[request.message_id] = request
-        while len(self._requests) > REMEMBERED_REQUESTS:
-            self._requests.popitem(last=False)
+        if on_output is not None:
+            self._outputs[request.message_id] = on_output
+            while len(self._outputs) > REMEMBERED_EXECUTIONS:
+                self._outputs.popitem(last=False)
         if self.ended.done():
             request.reply.set_exception(KernelEnded())
         else:
             self._send(channel, message)
         return request
 
-    def execute(
-        self,
-        code: str,
-        *,
-        on_output: Callable[[Message], None],
-        on_input: Callable[[InputRequest], None] | None = None,
-    ) -> Request:
+    def execute(self, code: str, *, on_output: OnOutput, on_input: OnInput | None = None) -> Request:
         """Send code to execute. Wait for `Request.finished`, one execution at a time."""
         content = _execute_content(code) | {"allow_stdin": on_input is not None, "store_history": True}
-        self._latest = self.request(
+        self._executing = self.request(
             "shell", "execute_request", content, on_output=on_output, on_input=on_input
         )
-        return self._latest
+        return self._executing
 
     async def evaluate(self, expression: str, *, timeout_seconds: float, aside: bool = False) -> str:
         """The `repr` of an expression in the user's namespace, without a trace in history or outputs.
@@ -141,19 +153,15 @@ class Kernel:
         Raises: TimeoutError; KernelEnded; ValueError with what the expression raised.
         """
         content = _execute_content("") | {"silent": True, "user_expressions": {"value": expression}}
-        async with asyncio.timeout(timeout_seconds):
-            if not aside:
-                reply = await self.request("shell", "execute_request", content).finished()
-            else:
-                created = await self.request("control", "create_subshell_request", {}).reply
-                subshell = created["content"]["subshell_id"]
-                try:
-                    reply = await self.request(
-                        "shell", "execute_request", content, subshell=subshell
-                    ).finished()
-                finally:
-                    # Not awaited: a subshell that is stuck is deleted when it comes back.
-                    self.request("control", "delete_subshell_request", {"subshell_id": subshell})
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                subshell = await self._open_subshell() if aside else None
+                reply = await self.request("shell", "execute_request", content, subshell=subshell).finished()
+        except TimeoutError:
+            # Whatever is stuck there is left alone: to delete a busy subshell would block the kernel.
+            if aside and self._subshell is not None and self._subshell.done():
+                self._subshell = None
+            raise
         value = reply.get("user_expressions", {}).get("value", {})
         if value.get("status") != "ok":
             raise ValueError(f"{value.get('ename', 'error')}: {value.get('evalue', reply.get('status'))}")
@@ -165,14 +173,23 @@ class Kernel:
         self._send("stdin", self._manager.session.msg("input_reply", {"value": text, "status": "ok"}))
 
     async def interrupt(self) -> None:
-        """Interrupt what executes, as Ctrl-C would; nothing happens to a kernel that is idle or gone."""
-        if not self.ended.done():
-            try:
-                await self._manager.interrupt_kernel()
-                if self._latest is not None:
-                    self._nudge_until_replied(self._latest)
-            except (OSError, RuntimeError) as error:  # it ended meanwhile
-                log.debug("interrupt failed", error=str(error))
+        """Interrupt what executes, as Ctrl-C would; nothing happens to a kernel that is idle or gone.
+
+        A signal before the kernel takes the code up would be ignored, so that is waited for, bounded.
+        """
+        request = self._executing
+        if request is None or request.reply.done():
+            return
+        await asyncio.wait(
+            {request.begun, request.reply}, timeout=BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        if request.reply.done():
+            return
+        try:
+            await self._manager.interrupt_kernel()
+        except (OSError, RuntimeError) as error:  # it ended meanwhile
+            log.debug("interrupt failed", error=str(error))
+        self._nudge_until_replied(request)
 
     async def ready(self) -> None:
         """Wait until the kernel answers and its output reaches us; sets *info*.
@@ -186,13 +203,10 @@ class Kernel:
         while True:
             request = self.request("shell", "kernel_info_request", {})
             self.info = (await request.reply)["content"]
-            heard = {asyncio.create_task(event.wait()) for event in (request.idle, self._subscribed)}
-            try:
-                done, _ = await asyncio.wait(heard, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in heard:
-                    task.cancel()
-            if done:
+            heard, _ = await asyncio.wait(
+                {request.idle, self._subscribed}, timeout=0.05, return_when=asyncio.FIRST_COMPLETED
+            )
+            if heard:
                 return
 
     def request_shutdown(self) -> None:
@@ -215,6 +229,13 @@ class Kernel:
             socket.close(linger=0)
         if not self.ended.done():
             self._end(Ending(None))
+
+    async def _open_subshell(self) -> str:
+        """The identifier of the subshell for `evaluate`, made on first use."""
+        if self._subshell is None:
+            self._subshell = self.request("control", "create_subshell_request", {}).reply
+        subshell: str = (await asyncio.shield(self._subshell))["content"]["subshell_id"]
+        return subshell
 
     def _nudge_until_replied(self, request: Request, delay_seconds: float = NUDGE_SECONDS) -> None:
         """Wake the kernel with another request if the reply does not come.
@@ -250,38 +271,53 @@ class Kernel:
                 slice_end = time.monotonic() + READ_SLICE_SECONDS
 
     def _on_shell(self, message: Message) -> None:
-        request = self._request_of(message)
-        if request is not None and not request.reply.done():
-            request.reply.set_result(message)
+        request = self._requests.get(_parent_of(message))
+        if request is not None:
+            _resolve(request.reply, message)
+            self._forget_if_settled(request)
 
     _on_control = _on_shell
 
     def _on_stdin(self, message: Message) -> None:
-        request = self._request_of(message)
+        request = self._requests.get(_parent_of(message))
         if request is not None and request.on_input is not None:
             content = message["content"]
             request.on_input(InputRequest(str(content.get("prompt", "")), bool(content.get("password"))))
 
     def _on_iopub(self, message: Message) -> None:
-        request = self._request_of(message)
-        kind = message["header"]["msg_type"]
+        parent, kind = _parent_of(message), message["header"]["msg_type"]
+        request = self._requests.get(parent)
         if kind == "iopub_welcome":
-            self._subscribed.set()
-        elif kind == "status":
-            if request is not None:
-                state = message["content"].get("execution_state")
-                (request.idle if state == "idle" else request.busy).set()
-                if state == "idle" and not request.reply.done():
+            _resolve(self._subscribed, None)
+        elif kind == "status" and request is not None:
+            if message["content"].get("execution_state") == "idle":
+                self._tell_widgets(parent)
+                _resolve(request.idle, None)
+                self._forget_if_settled(request)
+                if not request.reply.done():
                     self._nudge_until_replied(request)
         elif kind in OUTPUT_TYPES:
-            # Output that no request of ours caused (a thread of a startup file, say) goes where a
-            # notebook would show it: below the latest execution.
-            request = request or self._latest
-            if request is not None and request.on_output is not None:
-                request.on_output(message)
+            if kind == "execute_input" and request is not None:
+                _resolve(request.begun, None)
+            if not self._widgets.catches(parent, message):
+                self._put_out(parent, message)
+            if request is None:  # late
+                self._tell_widgets(parent)
 
-    def _request_of(self, message: Message) -> Request | None:
-        return self._requests.get((message.get("parent_header") or {}).get("msg_id", ""))
+    def _put_out(self, parent: str, message: Message) -> None:
+        # Output that no execution of ours caused (a thread of a startup file, say) goes where a
+        # notebook would show it: below the latest one.
+        latest = next(reversed(self._outputs.values()), None)
+        if (on_output := self._outputs.get(parent, latest)) is not None:
+            on_output(message)
+
+    def _tell_widgets(self, parent: str) -> None:
+        for change in self._widgets.changes():
+            self._put_out(parent, change)
+
+    def _forget_if_settled(self, request: Request) -> None:
+        if request.settled:
+            self._requests.pop(request.message_id, None)
 
     async def _watch(self) -> None:
         """Notice the end of the process, whether or not anything executes."""
@@ -296,15 +332,25 @@ class Kernel:
 
     async def _drain(self) -> None:
         """Let the readers take what the process sent before it ended."""
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < deadline and await self._sockets["iopub"].poll(QUIET_MILLISECONDS):
+        while await self._sockets["iopub"].poll(QUIET_MILLISECONDS):
             await asyncio.sleep(0)
 
     def _end(self, ending: Ending) -> None:
+        self._tell_widgets("")
         self.ended.set_result(ending)
         for request in self._requests.values():
             if not request.reply.done():
                 request.reply.set_exception(KernelEnded())
+
+
+def _parent_of(message: Message) -> str:
+    parent: str = (message.get("parent_header") or {}).get("msg_id", "")
+    return parent
+
+
+def _resolve(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
 def _execute_content(code: str) -> dict[str, Any]:

@@ -29,8 +29,16 @@ MARKER = "_KERNEL_EXEC_ID"
 LOG_LINES = 15
 RECONNECT_MILLISECONDS = 5
 # Of the server's own environment, what would harm a kernel in another one. With
-# PYTHONDONTWRITEBYTECODE every start would compile again what the installer left uncompiled.
-UNWANTED = {"PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__"}
+# PYTHONDONTWRITEBYTECODE every start would compile again what the installer left uncompiled; with
+# PYTEST_CURRENT_TEST ipykernel leaves out what subprocesses print.
+UNWANTED = {
+    "PYTEST_CURRENT_TEST",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "__PYVENV_LAUNCHER__",
+}
 # Passed as text, so that it works wherever the kernel runs and leaves no name in the user's namespace.
 STARTUP = Path(__file__).with_name("startup.py").read_text(encoding="utf-8")
 ARGUMENTS = (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["InputRequest", "KernelEnded", "Message", "Request"]
+__all__ = ["InputRequest", "KernelEnded", "Message", "OnInput", "OnOutput", "Request"]
 
 Message = Mapping[str, Any]
 """A message of the Jupyter protocol, deserialised: header, parent_header, metadata, content, buffers.
@@ -28,27 +28,29 @@ class InputRequest:
     password: bool
 
 
-class Request:
-    """One request in flight. *on_output* gets its IOPub messages, *on_input* its input requests.
+OnOutput = Callable[[Message], None]
+OnInput = Callable[[InputRequest], None]
 
-    Both are called in order of arrival, and *on_output* also after the end: a thread that the code
-    started may go on writing.
+
+class Request:
+    """One request in flight. *begun* is done when the kernel has taken up code to execute, *reply* and
+    *idle* when these have arrived; *reply* raises KernelEnded if it never will.
     """
 
-    def __init__(
-        self,
-        message_id: str,
-        on_output: Callable[[Message], None] | None = None,
-        on_input: Callable[[InputRequest], None] | None = None,
-    ) -> None:
+    def __init__(self, message_id: str, on_input: OnInput | None = None) -> None:
+        loop = asyncio.get_running_loop()
         self.message_id = message_id
-        self.on_output = on_output
         self.on_input = on_input
-        self.busy = asyncio.Event()
-        self.idle = asyncio.Event()
-        self.reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self.begun: asyncio.Future[None] = loop.create_future()
+        self.idle: asyncio.Future[None] = loop.create_future()
+        self.reply: asyncio.Future[Message] = loop.create_future()
         # An unanswered request that nobody waits for any more is no error.
         self.reply.add_done_callback(lambda reply: reply.cancelled() or reply.exception())
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to come but late output."""
+        return self.reply.done() and self.idle.done()
 
     async def finished(self) -> Message:
         """Wait for the reply and the idle; returns the reply's content.
@@ -56,10 +58,6 @@ class Request:
         Raises: KernelEnded.
         """
         reply = await asyncio.shield(self.reply)
-        try:
-            async with asyncio.timeout(IDLE_GRACE_SECONDS):
-                await self.idle.wait()
-        except TimeoutError:
-            self.idle.set()
+        await asyncio.wait({self.idle}, timeout=IDLE_GRACE_SECONDS)
         content: Message = reply["content"]
         return content

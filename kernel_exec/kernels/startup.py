@@ -1,25 +1,47 @@
 """Runs inside each kernel as it starts; never imported by the server. Standard library only.
 
-It closes two ways in which ipykernel loses output.
+It closes gaps of ipykernel in which the end of the server, output, interrupts or replies are lost.
 """
+
+from typing import Any
 
 
 def prepare() -> None:
-    """Let no output be lost between the code and the socket."""
-    import json
-
+    """Prepare the kernel of this process, before it executes anything."""
     from IPython import get_ipython
+
+    shell = get_ipython()
+    end_with_the_server()
+    keep_all_output(shell.kernel)
+    keep_interrupts(shell, shell.kernel)
+
+
+def end_with_the_server() -> None:
+    """The kernel notices by itself that its parent is gone, but not while code holds the GIL."""
+    import ctypes
+    import signal
+    import sys
+
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def keep_all_output(kernel: Any) -> None:
+    """Let nothing be lost between the code and the socket."""
+    import json
+    import sys
+
     from jupyter_client.jsonutil import json_default
 
-    kernel = get_ipython().kernel
-    thread = kernel.iopub_thread
     # Past 1,000 unsent messages the socket would drop what comes (ZMQ_SNDHWM).
+    thread = kernel.iopub_thread
     thread.schedule(lambda: thread.socket.set_hwm(0))
 
     # A lone surrogate cannot be encoded; the whole message would be lost with it.
     pack = kernel.session.pack
 
-    def pack_anything(message: object) -> bytes:
+    def pack_anything(message: Any) -> bytes:
         try:
             packed: bytes = pack(message)
         except UnicodeEncodeError:
@@ -27,6 +49,70 @@ def prepare() -> None:
         return packed
 
     kernel.session.pack = pack_anything
+
+    # What is printed between two flushes is one message; pieces of it keep the reader's memory small.
+    piece_chars = 1 << 18
+
+    def in_pieces(flush_buffers: Any) -> Any:
+        for parent, text in flush_buffers():
+            for start in range(0, len(text), piece_chars):
+                yield parent, text[start : start + piece_chars]
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "_flush_buffers"):
+            stream._flush_buffers = lambda flush=stream._flush_buffers: in_pieces(flush)
+
+
+def keep_interrupts(shell: Any, kernel: Any) -> None:
+    """An interrupt before the code begins takes effect when it begins; one after its end has none.
+
+    Otherwise it would hit the kernel's own code, and the reply would be lost.
+    """
+    import signal
+    import threading
+
+    interrupted = False
+    interrupt = compile("raise KeyboardInterrupt", "<interrupt>", "exec")
+    pre_handler_hook, do_execute, run_code = kernel.pre_handler_hook, kernel.do_execute, shell.run_code
+
+    def remember(signum: int, frame: Any) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    def in_main_thread() -> bool:
+        return threading.current_thread() is threading.main_thread()  # else in a subshell
+
+    def on_interrupt(handler: Any) -> None:
+        if in_main_thread():
+            signal.signal(signal.SIGINT, handler)
+
+    def before_request() -> None:
+        nonlocal interrupted
+        pre_handler_hook()
+        on_interrupt(remember)
+        interrupted = False
+
+    async def execute(code: str, *args: Any, **options: Any) -> Any:
+        if not code:  # a request for expressions alone
+            on_interrupt(signal.default_int_handler)
+        try:
+            return await do_execute(code, *args, **options)
+        except KeyboardInterrupt:
+            error = {"ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
+            return {"status": "error", "execution_count": kernel.execution_count, **error}
+        finally:
+            on_interrupt(remember)
+
+    async def run(code: Any, *args: Any, **options: Any) -> Any:
+        nonlocal interrupted
+        if in_main_thread():
+            if signal.getsignal(signal.SIGINT) is remember:  # else it is IPython's, for code that awaits
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            if interrupted:
+                interrupted, code = False, interrupt
+        return await run_code(code, *args, **options)
+
+    kernel.pre_handler_hook, kernel.do_execute, shell.run_code = before_request, execute, run
 
 
 prepare()

@@ -1,5 +1,6 @@
 """What every tool call needs: who calls, the runtime, progress, and the wait for an execution."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -48,8 +49,8 @@ async def progress(ctx: ToolContext) -> AsyncIterator[Callable[[str], None]]:
     """Take lines of progress and pass them on, at least one every `progress_seconds`."""
     every = runtime(ctx).settings.progress_seconds
     begun = time.monotonic()
-    last = ""
-    news = anyio.Event()
+    last = "working"
+    news = asyncio.Event()
 
     def tell(line: str) -> None:
         nonlocal last
@@ -57,22 +58,26 @@ async def progress(ctx: ToolContext) -> AsyncIterator[Callable[[str], None]]:
         news.set()
 
     async def report() -> None:
-        nonlocal news
         while True:
             with anyio.move_on_after(every):
                 await news.wait()
-            news = anyio.Event()
-            await ctx.report_progress(time.monotonic() - begun, None, last or "working")
+            news.clear()
+            await ctx.report_progress(time.monotonic() - begun, None, last)
 
-    async with anyio.create_task_group() as reporting:
-        reporting.start_soon(report)
+    # Not a task group: it would wrap what the block raises.
+    reporting = asyncio.create_task(report())
+    try:
         yield tell
-        reporting.cancel_scope.cancel()
+    finally:
+        reporting.cancel()
+        await asyncio.wait({reporting})
 
 
 async def open_session(ctx: ToolContext, name: str, environment: str | None) -> Session:
     """The session *name*, opened if need be; making the default environment reports progress."""
     owner = runtime(ctx)
+    if owner.sessions.is_open(name, principal()):
+        return await owner.sessions.open(name, environment=environment, principal=principal())
     async with progress(ctx) as tell:
         if not environment:
             await owner.environments.ensure(owner.settings.default_environment, on_progress=tell)

@@ -1,48 +1,34 @@
 """Serve one client over standard input and output."""
 
+import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import anyio
-import anyio.abc
 
+from kernel_exec.runtime import open_runtime
 from kernel_exec.server.app import create_server
 from kernel_exec.settings import Settings
 
-__all__ = ["serve_stdio", "stop_on_signals"]
+__all__ = ["serve_stdio"]
 
 
 def serve_stdio(settings: Settings) -> None:
     """Serve until standard input ends or a signal comes; then every kernel is ended.
 
-    The process exits here after a signal: the SDK's reader still blocks in its thread, and would keep
-    the process from ending by itself.
+    After a signal the process exits right here: the SDK's reader still blocks in a thread, which nothing
+    can cancel.
     """
-    caught: list[int] = []
-
-    async def main() -> None:
-        async with stop_on_signals(caught):
-            await create_server(settings).run_stdio_async()
-
-    anyio.run(main)
-    if caught:
-        os._exit(128 + caught[0])
+    asyncio.run(_serve(settings))
 
 
-@asynccontextmanager
-async def stop_on_signals(caught: list[int]) -> AsyncIterator[None]:
-    """Cancel the block on SIGTERM or SIGINT, and note which it was; further ones are ignored."""
-
-    async def watch(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            task_status.started()
-            async for number in signals:
-                caught.append(number)
-                tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(watch)
-        yield
-        tasks.cancel_scope.cancel()
+async def _serve(settings: Settings) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_runtime(settings) as runtime:
+            serving = asyncio.create_task(create_server(settings, runtime=runtime).run_stdio_async())
+            signalled = asyncio.ensure_future(anext(signals))
+            await asyncio.wait({serving, signalled}, return_when=asyncio.FIRST_COMPLETED)
+        if signalled.done():
+            os._exit(128 + signalled.result())
+        signalled.cancel()
+        await serving

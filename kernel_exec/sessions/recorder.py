@@ -3,6 +3,7 @@
 from kernel_exec.kernels import Message
 from kernel_exec.sessions.history import History
 from kernel_exec.sessions.outputs import DisplayData, Error, ExecuteResult
+from kernel_exec.sessions.widgets import WidgetLog
 
 __all__ = ["Recorder"]
 
@@ -33,7 +34,10 @@ class Recorder:
                 self._clear()
                 self._log.add_stream(self._execution, content["name"], content["text"], self._limit_bytes)
             case "display_data":
-                self._add(_display(content))
+                display = _display(content)
+                if display.display_id is not None:  # what is shown under this id already changes with it
+                    self._log.update_display(self._session, display)
+                self._add(display)
             case "execute_result":
                 data, count = content["data"], content["execution_count"]
                 self._add(ExecuteResult(data, count, content.get("metadata", {})))
@@ -42,6 +46,8 @@ class Recorder:
                 self.add_error(content)
             case "update_display_data":
                 self._log.update_display(self._session, _display(content))
+            case "comm_open" | "comm_msg":
+                WidgetLog(self._history).record(self._session, message)
 
     def add_error(self, content: Message) -> None:
         """Record an exception, from an `error` message or an `execute_reply`."""
@@ -60,5 +66,5 @@ class Recorder:
 
 
 def _display(content: Message) -> DisplayData:
-    display_id = content.get("transient", {}).get("display_id")
+    display_id = (content.get("transient") or {}).get("display_id")
     return DisplayData(content["data"], content.get("metadata", {}), display_id)

@@ -120,6 +120,11 @@ class Session:
         """Whether code runs now."""
         return self._current is not None
 
+    @property
+    def queued(self) -> int:
+        """How many executions wait for their turn."""
+        return len(self._queue)
+
     def submit(
         self,
         code: str,
@@ -214,6 +219,8 @@ class Session:
             self._finish(ongoing, "interrupted", "It was cancelled before it began.")
         elif ongoing is self._current and self._kernel is not None:
             ongoing.interrupted = True
+            if ongoing.asked is not None:
+                ongoing.answered()  # nobody will answer; what waits, waits for the end
             await self._kernel.interrupt()
 
     async def interrupt(self) -> OngoingExecution | None:

@@ -82,15 +82,19 @@ class Sessions:
             raise
         return session
 
+    def is_open(self, name: str, principal: str = LOCAL) -> bool:
+        """Whether there is a session *name* that `get` returns."""
+        session = self._sessions.get((principal, name))
+        return session is not None and not session.closed
+
     def get(self, name: str, principal: str = LOCAL) -> Session:
         """The open session *name*.
 
         Raises: SessionNotFound, with the open ones.
         """
-        session = self._sessions.get((principal, name))
-        if session is None or session.closed:
+        if not self.is_open(name, principal):
             raise SessionNotFound(name, (other.name for other in self.list(principal)))
-        return session
+        return self._sessions[principal, name]
 
     def list(self, principal: str | None = LOCAL) -> list[Session]:
         """The open sessions of *principal*, or of all (None), oldest first."""

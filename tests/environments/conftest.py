@@ -1,9 +1,12 @@
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
 
 from kernel_exec.environments import Environments
 from kernel_exec.settings import Settings, load_settings
@@ -58,3 +61,28 @@ def make_wheel(directory: Path, name: str, version: str, *, requires: tuple[str,
         for file, text in (files | {f"{info}/RECORD": record}).items():
             archive.writestr(file, text)
     return path
+
+
+@contextmanager
+def kernel_in(settings: Settings, name: str) -> Iterator[Callable[[str], str]]:
+    """A kernel that plain jupyter_client starts by its kernelspec; runs code, gives the text output."""
+    specs = KernelSpecManager(kernel_dirs=[str(settings.home / "jupyter" / "kernels")])
+    manager = KernelManager(kernel_name=name, kernel_spec_manager=specs, transport="ipc")
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+
+    def run_code(code: str) -> str:
+        told: list[str] = []
+        client.execute_interactive(
+            code, timeout=60, output_hook=lambda message: told.append(message["content"].get("text", ""))
+        )
+        return "".join(told).strip()
+
+    try:
+        client.wait_for_ready(timeout=60)
+        yield run_code
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import KernelManager
 
 from kernel_exec.environments import Environments
 from kernel_exec.errors import InstallFailed, InvalidInput, PathNotAllowed
 from kernel_exec.settings import Settings
+from tests.environments.conftest import kernel_in
 
 Wheel = Callable[..., str]
 
@@ -26,23 +25,8 @@ def files_of(directory: Path) -> dict[str, int]:
 
 
 def run_in_kernel(settings: Settings, name: str, code: str) -> str:
-    """Run *code* in a kernel that plain jupyter_client starts by the kernelspec; gives its text output."""
-    specs = KernelSpecManager(kernel_dirs=[str(settings.home / "jupyter" / "kernels")])
-    manager = KernelManager(kernel_name=name, kernel_spec_manager=specs, transport="ipc")
-    manager.start_kernel()
-    client = manager.client()
-    client.start_channels()
-    told: list[str] = []
-    try:
-        client.wait_for_ready(timeout=60)
-        client.execute_interactive(
-            code, timeout=60, output_hook=lambda message: told.append(message["content"].get("text", ""))
-        )
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-        manager.cleanup_resources()
-    return "".join(told).strip()
+    with kernel_in(settings, name) as run_code:
+        return run_code(code)
 
 
 async def test_a_venv_without_ipykernel_runs_kernels_and_is_not_written_to(

@@ -138,6 +138,7 @@ async def test_a_kernelspec_is_shown_to_the_users_jupyter_and_hidden_again(
     assert not directory.exists()
 
 
+@pytest.mark.slow
 async def test_compiling_reaches_what_was_installed(environments: Environments, wheel: Wheel) -> None:
     created = await environments.create("lab", packages=[wheel("sample", "1.0")])
     await environments.compile("lab")

@@ -18,6 +18,7 @@ from kernel_exec.errors import (
 )
 from kernel_exec.processes import run
 from kernel_exec.settings import Settings
+from tests.environments.conftest import kernel_in
 
 Wheel = Callable[..., str]
 
@@ -80,9 +81,20 @@ async def test_a_taken_name_and_a_bad_name_are_refused(shared: Environments) -> 
 
 
 async def test_a_python_that_is_not_there_gives_the_ones_that_are(shared: Environments) -> None:
-    for request in ("3.2", "--help", "3.11; id"):
+    for request in ("3.2", "/bin/echo"):
         with pytest.raises(InvalidInput, match=r"Installed: .*3\."):
             await shared.create("old", python=request)
+
+
+async def test_an_environment_is_made_for_the_python_of_a_path_or_a_version(
+    environments: Environments,
+) -> None:
+    minor = ".".join(map(str, sys.version_info[:2]))
+    by_path = await environments.create("path", python=sys.executable)  # of a venv: what counts is its base
+    by_version = await environments.create("version", python=f"=={minor}.*")
+    assert by_path.python == ".".join(map(str, sys.version_info[:3]))
+    assert by_version.python.startswith(minor)
+    assert not by_path.base_python.is_relative_to(sys.prefix)
 
 
 async def test_packages_come_go_and_change_and_the_record_follows(
@@ -95,7 +107,7 @@ async def test_packages_come_go_and_change_and_the_record_follows(
 
     assert await environments.install("lab", [second]) == [Change("sample", "1.0", "2.0")]
     assert await python_says(environments, "lab", "import sample; print(sample.version)") == "2.0"
-    assert second in environments.get("lab").requirements
+    assert environments.get("lab").requirements == (f"sample @ file://{second}",)
 
     assert await environments.uninstall("lab", ["Sample"]) == [Change("sample", "2.0", None)]
     with pytest.raises(InvalidInput, match="Not installed in 'lab': sample"):
@@ -167,3 +179,20 @@ async def test_a_missing_directory_tells_how_to_repair_and_can_be_deleted(
     assert [each.broken != "" for each in await environments.list()] == [True]
     await environments.delete("default")
     assert await environments.list() == []
+
+
+async def test_a_running_kernel_keeps_what_it_imported_and_finds_what_is_new(
+    environments: Environments, settings: Settings, wheel: Wheel
+) -> None:
+    await environments.create("lab", packages=[wheel("sample", "1.0")])
+    with kernel_in(settings, "lab") as run_code:
+        assert run_code("import sample; print(sample.version)") == "1.0"
+        await environments.install("lab", [wheel("sample", "2.0"), wheel("another", "1.0")])
+        assert run_code("import another; print(sample.version, another.version)") == "1.0 1.0"
+        # A module that was never imported before still comes from the exchanged directory.
+        assert run_code("import importlib; print(importlib.reload(sample).version)") == "2.0"
+        assert run_code("import IPython.lib.demo, subprocess, sys; print('fine')") == "fine"
+        assert (
+            run_code("subprocess.run([sys.executable, '-c', 'import sample'], check=True); print('ok')")
+            == "ok"
+        )

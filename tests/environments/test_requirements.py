@@ -74,11 +74,25 @@ def test_urls_are_refused_without_showing_their_credentials(text: str, tmp_path:
     assert "secret" not in str(refused.value)
 
 
-def test_a_path_inside_the_workspace_is_accepted_with_its_extras(tmp_path: Path) -> None:
-    (tmp_path / "project").mkdir()
-    assert parse("./project[dev]", tmp_path).text == f"{tmp_path}/project[dev]"
-    assert parse("project/", tmp_path).text == f"{tmp_path}/project"
-    assert parse(f"thing @ file://{tmp_path}/project", tmp_path).name == "thing"
+def test_a_path_inside_the_workspace_gets_the_name_of_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "pro ject").mkdir()
+    (tmp_path / "pro ject" / "pyproject.toml").write_text('[project]\nname = "My.Project"\n')
+    (tmp_path / "Thing-1.0-py3-none-any.whl").touch()
+    (tmp_path / "thing-1.0.tar.gz").touch()
+    project = f"my-project[dev] @ file://{tmp_path}/pro%20ject"
+    assert parse("./pro ject[dev]", tmp_path) == Requested(project, "my-project")
+    assert parse("Thing-1.0-py3-none-any.whl", tmp_path).name == "thing"
+    sdist = f"{tmp_path}/thing-1.0.tar.gz"
+    assert parse(sdist, tmp_path).text == f"thing @ file://{sdist}"
+    assert parse(f"other @ file://{tmp_path}/pro%20ject", tmp_path).name == "other"
+
+
+def test_a_path_that_does_not_tell_its_name_asks_for_it(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "odd.whl").touch()
+    for text in ("./old", "odd.whl"):
+        with pytest.raises(InvalidRequirement, match="name @ file://"):
+            parse(text, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_a_creation_cut_off_at_any_point_leaves_nothing_that_looks_whole(store: 
     record = store.directory / "lab.json"
     record.rename(store.directory / ".lab.json.0badcafe.tmp")  # all but the last step
     (store.directory / ".lab.12345678.new").mkdir()
+    (store.directory / ".lab.holder.12345678.tmp").touch()
     assert store.names() == []
     assert store.leftovers() == {"lab"}
     store.sweep("lab")
@@ -150,3 +151,12 @@ def test_changes_tell_old_and_new_versions_in_order_of_name() -> None:
     after = {"a": Package("A", "2"), "c": Package("c", "1"), "d": Package("d", "1")}
     told = [(change.name, change.old, change.new) for change in changes_between(before, after)]
     assert told == [("A", "1", "2"), ("b", "1", None), ("d", None, "1")]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / ".lab.holder"
+    write_whole(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(file, "new \ud800")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]

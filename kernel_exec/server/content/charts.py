@@ -27,7 +27,7 @@ def vega_summary(spec: Any) -> str:
     kind = "Vega chart" if "/vega/" in str(_get(spec, "$schema")) else "Vega-Lite chart"
     rows = sum(len(_list(values)) for values in _mapping(_get(spec, "datasets")).values())
     marks = _counted(_marks(spec))
-    title = _get(spec, "title") or next((_get(view, "title") for view in _views(spec)), None)
+    title = next(filter(None, (_get(view, "title") for view in _views(spec))), None)
     return _line(kind, title, marks, f"{rows:,} rows" if rows else "", _size(spec))
 
 

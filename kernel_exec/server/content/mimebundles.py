@@ -60,7 +60,7 @@ def _chosen(index: int, data: Bundle) -> Shown:
     if raster := next((mime for mime in data if _RASTER.match(mime)), None):
         return _image(index, raster, data[raster], summary or readable, linked=bool(summary))
     if audio := _audio(data):
-        return Shown(_label(index, f"{audio[0]}, {_size(len(audio[1]) * 3 // 4)}"), "audio")
+        return Shown(_label(index, f"{audio[0]}, {_size(len(bytes_of(audio[1])))}"), "audio")
     if SVG in data:
         return _svg(index, text_of(data[SVG]), readable)
     if summary:
@@ -170,7 +170,7 @@ def bytes_of(value: Any) -> bytes:
     """A value of base64 as bytes; what is no base64 as it is."""
     text = text_of(value)
     try:
-        return base64.b64decode(text)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return text.encode("utf-8", "replace")
 

@@ -25,7 +25,9 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]{0,32}m")
 _STRING = re.compile(r"\x1b[\]PX^_]")
 _STRING_END = re.compile("[\x07\x18\x1a]|(?=[\x1b\n])")
 # Characters that surely take one column each; progress bars are drawn with these.
-_NARROW = re.compile("[\t -~\xa0-\xac\xae-\u02ff\u2010-\u2027\u2190-\u22ff\u2500-\u25fc\u2800-\u28ff]*")
+_NARROW_CHARACTER = "[\t -~\xa0-\xac\xae-\u02ff\u2010-\u2027\u2190-\u22ff\u2500-\u25fc\u2800-\u28ff]"
+_NARROW = re.compile(f"{_NARROW_CHARACTER}*")
+_REDRAWN = re.compile(f"(?:{_NARROW_CHARACTER}*+\r)++")
 
 
 def show(text: str) -> str:
@@ -123,6 +125,25 @@ class Terminal:
             if special := _SPECIAL.match(text, position):
                 self._obey(special)
                 position = special.end()
+                if special[0] == "\r" and self._column == 0:
+                    position = self._redraw(text, position)
+
+    def _redraw(self, text: str, position: int) -> int:
+        """Write what is returned over again at once, to be quick with long progress; return its end.
+
+        Of texts written one over the other, a later one hides an earlier one as far as it reaches.
+        """
+        found = _REDRAWN.match(text, position)
+        states = found[0][:-1].split("\r") if found else []
+        if not found or max(map(len, states)) > COLUMNS:
+            return position
+        shown = ""
+        for state in reversed(states):
+            if len(state) > len(shown):
+                shown += state[len(shown) :]
+        self._put(shown)
+        self._to_column(0)
+        return found.end()
 
     def _obey(self, special: re.Match[str]) -> None:
         match special.lastgroup:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 import base64
 import json
 from typing import Any
@@ -40,7 +41,7 @@ AUDIO_HTML = '\n<audio  controls="controls" >\n<source src="data:audio/wav;base6
         ({"image/png": "AAAA"}, "[output 7: image/png, 3 bytes, not shown: the data are broken or no image]", "text", True),
         ({"image/png": "no base64!"}, "[output 7: image/png, 10 bytes, not shown: the data are broken or no image]", "text", True),
         ({"image/svg+xml": '<svg width="10" height="20"></svg>'}, "[output 7: image/svg+xml, 10 x 20, 34 bytes]", "svg", True),
-        ({"text/plain": "<IPython.lib.display.Audio object>", "text/html": AUDIO_HTML}, "[output 7: audio/wav, 6 bytes]", "audio", False),
+        ({"text/plain": "<IPython.lib.display.Audio object>", "text/html": AUDIO_HTML}, "[output 7: audio/wav, 4 bytes]", "audio", False),
         ({"audio/mpeg": "AAAA"}, "[output 7: audio/mpeg, 3 bytes]", "audio", False),
         ({"application/vnd.plotly.v1+json": PLOTLY, "text/plain": "Figure({...})"}, "[output 7: Plotly figure 'My plot': 2 x bar, scatter, 600 x 400]", "text", True),
         ({"application/vnd.plotly.v1+json": PLOTLY, "image/png": PNG}, "Plotly figure 'My plot': 2 x bar, scatter, 600 x 400\n[output 7: image/png, 1 x 1, 68 bytes]", "image", True),

@@ -11,7 +11,10 @@ TQDM_NESTED = (
     "\r  0%|          | 0/2 [00:00<?, ?it/s]\n\r  0%|          | 0/2 [00:00<?, ?it/s]\x1b[A\n"
     "\r                                     \x1b[A\r100%|██████████| 2/2 [00:00<00:00, 180.93it/s]\n"
 )
-RICH = "\x1b[?25l\rWorking ━━━ \x1b[35m  0%\x1b[0m\r\x1b[2K\rWorking \x1b[38;5;197m━━━\x1b[0m \x1b[35m100%\x1b[0m\n\x1b[?25h"
+RICH = (
+    "\x1b[?25l\rWorking ━━━ \x1b[35m  0%\x1b[0m\r\x1b[2K"
+    "\rWorking \x1b[38;5;197m━━━\x1b[0m \x1b[35m100%\x1b[0m\n\x1b[?25h"
+)
 RICH_TWO_BARS = "a   0%\nb   0%\r\x1b[2K\x1b[1A\x1b[2Ka 100%\nb  50%\r\x1b[2K\x1b[1A\x1b[2Ka 100%\nb 100%\n"
 
 
@@ -168,28 +171,20 @@ def test_text_without_control_characters_is_untouched(text: str, lines: str) -> 
 
 
 def test_memory_is_bounded_however_long_a_line_or_an_escape_sequence_is() -> None:
-    megabyte = 1 << 20
-    for start, fill in [
-        ("", "x"),
-        ("", "x\r"),
-        ("\x1b]", "x"),
-        ("\x1b[", "1"),
-        ("漢\r", "\u0301"),
-        ("", "\x1b[B"),
-    ]:
+    for start, fill in [("", "x"), ("", "x" * 99 + "\r"), ("\x1b]", "x"), ("\x1b[", "1"), ("", "x\n")]:
         terminal = Terminal()
         terminal.feed(start)
-        chunk = fill * (megabyte // 4 // len(fill))
+        chunk = fill * (50_000 // len(fill))
         tracemalloc.start()
-        for _ in range(6):
+        for _ in range(20):
             terminal.feed(chunk)
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert held < 8 * megabyte, (start, fill)
+        assert held < 3 * ROWS * COLUMNS, (start, fill)
 
 
 def test_plain_text_is_quick() -> None:
     text = "a line of plain text, as most output is\n" * 250_000
     started = time.process_time()
     assert show(text) == text
-    assert time.process_time() - started < 1  # measured: 0.03 s
+    assert time.process_time() - started < 1  # some hundredths, where nothing else runs

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 from kernel_exec.server.content.tracebacks import traceback_text
 from kernel_exec.sessions.outputs import Error
 
