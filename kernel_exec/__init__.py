@@ -25,8 +25,8 @@ from kernel_exec.settings import Settings, load_settings
 __all__ = [
     "DisplayData",
     "Error",
-    "Execution",
     "ExecuteResult",
+    "Execution",
     "KernelExecError",
     "Output",
     "Runtime",

@@ -117,7 +117,7 @@ class EnvironmentBroken(KernelExecError):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
             f"Environment {name!r} is broken: {reason}.",
-            f"Call delete_environment(environment={name!r}, confirm=true), then create_environment again.",
+            f"Call repair_environment(environment={name!r}), which rebuilds it with the same packages.",
         )
 
 

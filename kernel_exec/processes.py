@@ -76,30 +76,50 @@ async def run(
     return Completed(process.returncode, output.decode(errors="replace"), "".join(errors))
 
 
-def tree_of(pid: int, *, marker: tuple[str, str] | None = None) -> list[psutil.Process]:
-    """The process *pid*, its descendants and its process group, without this process.
+def tree_of(pid: int | None, *, marker: tuple[str, str] | None = None) -> list[psutil.Process]:
+    """The process *pid*, its process group and all descendants of these, without this process.
 
-    Children that left the tree (a double fork, `setsid`) are found by *marker*, an environment
-    variable and its value that every process of the tree inherits.
+    Children that left the tree (a double fork, `setsid`) are found by *marker*: an environment variable
+    that every process of the tree inherits, and its value or what the value begins with before a `-`.
     """
+    children: dict[int, list[psutil.Process]] = {}
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
-            if process.pid == pid or (marker is not None and process.environ().get(marker[0]) == marker[1]):
-                found[process.pid] = process
-                found.update({child.pid: child for child in process.children(recursive=True)})
-            elif sys.platform != "win32" and os.getpgid(process.pid) == pid:
+            children.setdefault(process.ppid(), []).append(process)
+            if process.pid == pid or _group_of(process) == pid or _is_marked(process, marker):
                 found[process.pid] = process
         except (psutil.Error, OSError):
             continue  # ended meanwhile, or another user's
+    unseen = list(found)
+    while unseen:
+        for child in children.get(unseen.pop(), ()):
+            if child.pid not in found:
+                found[child.pid] = child
+                unseen.append(child.pid)
     found.pop(os.getpid(), None)
     return list(found.values())
 
 
+def _group_of(process: psutil.Process) -> int | None:
+    return None if sys.platform == "win32" else os.getpgid(process.pid)
+
+
+def _is_marked(process: psutil.Process, marker: tuple[str, str] | None) -> bool:
+    if marker is None:
+        return False
+    name, wanted = marker
+    value = process.environ().get(name, "")
+    return value == wanted or value.startswith(f"{wanted}-")
+
+
 async def stop_tree(
-    pid: int, *, marker: tuple[str, str] | None = None, grace_seconds: float = KILL_GRACE_SECONDS
+    pid: int | None,
+    *,
+    marker: tuple[str, str] | None = None,
+    grace_seconds: float = KILL_GRACE_SECONDS,
 ) -> list[int]:
-    """Kill the process *pid* and everything that it started, until nothing of it is left.
+    """Kill what `tree_of` finds, until nothing of it is left.
 
     Returns the pids that were still alive *grace_seconds* later (normally none).
     """

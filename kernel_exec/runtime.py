@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -45,17 +46,20 @@ async def open_runtime(settings: Settings | None = None) -> AsyncIterator[Runtim
     """
     settings = settings or load_settings()
     _make_home(settings.home)
-    with _server_directory(settings.home) as directory, contextlib.closing(History(settings.home)) as history:
-        history.end_sessions_of(lambda server: _alive(settings.home, server))
-        kernels = Kernels(settings, directory)
+    server = f"{os.getpid():x}{secrets.token_hex(2)}"
+    with (
+        _server_directory(settings.home, server) as directory,
+        contextlib.closing(History(settings.home)) as history,
+        contextlib.closing(Kernels(settings, directory, server)) as kernels,
+    ):
+        await _sweep(settings.home, history)
         environments = Environments(settings)
-        sessions = Sessions(settings, environments, kernels, history, directory.name)
+        sessions = Sessions(settings, environments, kernels, history, server)
         try:
             yield Runtime(settings, environments, sessions, history)
         finally:
             with anyio.CancelScope(shield=True):
                 await sessions.close_all()
-            kernels.close()
 
 
 def _make_home(home: Path) -> None:
@@ -71,21 +75,22 @@ def _make_home(home: Path) -> None:
 
 
 @contextmanager
-def _server_directory(home: Path) -> Iterator[Path]:
-    """A directory of this process alone, for connection files and sockets; others' left-overs are swept.
+def _server_directory(home: Path, server: str) -> Iterator[Path]:
+    """A directory of this process alone, for connection files and sockets.
 
     The lock beside it is held as long as the process lives, so that others can tell.
     """
-    _sweep(home / "runtime")
-    name = f"{os.getpid():x}{secrets.token_hex(2)}"
-    directory = home / "runtime" / name
-    with filelock.FileLock(_lock_path(home, name)), contextlib.ExitStack() as stack:
-        if len(os.fsencode(directory)) > LONGEST_DIRECTORY_BYTES:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kx")), name)
-        directory.mkdir(mode=0o700)
-        stack.callback(_remove, directory)
-        yield directory
-    _lock_path(home, name).unlink(missing_ok=True)
+    directory = home / "runtime" / server
+    with filelock.FileLock(_lock_path(home, server)):
+        try:
+            if len(os.fsencode(directory)) <= LONGEST_DIRECTORY_BYTES:
+                directory.mkdir(mode=0o700)
+            else:
+                directory.symlink_to(tempfile.mkdtemp(prefix="kx"))
+            yield directory.resolve()
+        finally:
+            _remove(directory)
+    _lock_path(home, server).unlink(missing_ok=True)
 
 
 def _lock_path(home: Path, server: str) -> Path:
@@ -97,23 +102,24 @@ def _alive(home: Path, server: str) -> bool:
     path = _lock_path(home, server)
     if not path.exists():
         return False
-    lock = filelock.FileLock(path, blocking=False)
     try:
-        with lock:
+        with filelock.FileLock(path, blocking=False):
             return False
     except filelock.Timeout:
         return True
 
 
-def _sweep(runtime: Path) -> None:
-    for path in runtime.glob("*.lock"):
-        if not _alive(runtime.parent, path.stem):
-            _remove(runtime / path.stem)
+async def _sweep(home: Path, history: History) -> None:
+    """Clear up after servers that were killed: their kernels, their directories, their executions."""
+    history.end_sessions_of(lambda server: _alive(home, server))
+    for path in (home / "runtime").glob("*.lock"):
+        if not _alive(home, path.stem):
+            await Kernels.sweep(path.stem)
+            _remove(home / "runtime" / path.stem)
             path.unlink(missing_ok=True)
 
 
 def _remove(directory: Path) -> None:
-    if directory.is_dir():
-        for path in directory.iterdir():
-            path.unlink(missing_ok=True)
-        directory.rmdir()
+    shutil.rmtree(directory.resolve(), ignore_errors=True)
+    if directory.is_symlink():
+        directory.unlink()

@@ -39,6 +39,7 @@ def _inside(path: str, workspace: Path) -> Path:
     if not resolved.is_relative_to(workspace):
         raise PathNotAllowed(
             f"{path!r} is outside the workspace {workspace}.",
-            "Use a path inside it, or set KERNEL_EXEC_WORKSPACE (setting `workspace`) to a directory that holds it.",
+            "Use a path inside it, or set KERNEL_EXEC_WORKSPACE (setting `workspace`) to a directory "
+            "that holds it.",
         )
     return resolved

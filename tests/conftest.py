@@ -28,7 +28,7 @@ def settings(home: Path) -> Settings:
     """Settings on the shared data directory, with a ladder that is climbed fast."""
     workspace = home.parent / "workspace"
     workspace.mkdir()
-    return load_settings(home=home, workspace=workspace, interrupt_grace_seconds=1, timeout_seconds=60)
+    return load_settings(home=home, workspace=workspace, interrupt_grace_seconds=2, timeout_seconds=60)
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -58,3 +58,10 @@ async def open_session(runtime: Runtime) -> AsyncIterator[OpenSession]:
 
     yield open_session
     await asyncio.gather(*(runtime.sessions.close(one.name) for one in opened if not one.closed))
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until *condition* holds; fail when it does not within *seconds*."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)

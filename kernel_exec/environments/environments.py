@@ -1,5 +1,6 @@
 """All named environments of one data directory."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -7,12 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+import structlog
+
 from kernel_exec.environments import care, creation, installation, kernelspecs, sources, trees
 from kernel_exec.environments.care import Health, Unused
 from kernel_exec.environments.environment import Change, Environment, Package
 from kernel_exec.environments.files import in_thread
 from kernel_exec.environments.installer import Progress, Python
-from kernel_exec.environments.packages import frozen, installed
+from kernel_exec.environments.packages import frozen, import_names, installed
 from kernel_exec.environments.parts import Parts
 from kernel_exec.environments.redaction import without_credentials
 from kernel_exec.errors import (
@@ -21,12 +24,15 @@ from kernel_exec.errors import (
     EnvironmentExists,
     EnvironmentNotFound,
     InvalidInput,
+    KernelExecError,
     known,
 )
 from kernel_exec.names import check_name
 from kernel_exec.settings import Settings
 
 __all__ = ["Environments"]
+
+log = structlog.get_logger(__name__)
 
 # Below, `list` is a method.
 Changes = list[Change]
@@ -46,6 +52,7 @@ class Environments:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._parts = Parts(settings)
+        self._compiling: set[asyncio.Task[None]] = set()
 
     def get(self, name: str) -> Environment:
         """The environment *name*, whole. Cheap: reads a small file and looks at three others.
@@ -140,7 +147,7 @@ class Environments:
         base = None
         if python or not clone_from:
             base = await creation.base_for(self._parts, python, allowed_pythons)
-        return await creation.make(
+        made = await creation.make(
             self._parts,
             name,
             base=base,
@@ -150,6 +157,8 @@ class Environments:
             offline=offline,
             on_progress=on_progress,
         )
+        self._compile_later(name)
+        return made
 
     async def describe(self, name: str, description: str) -> Environment:
         """Set the description. Works on a broken environment too, unless its record is unreadable.
@@ -194,9 +203,11 @@ class Environments:
         Raises: InvalidInput, InvalidRequirement, PathNotAllowed, EnvironmentNotFound,
         EnvironmentBroken, EnvironmentBusy, InstallFailed.
         """
-        return await installation.install(
+        changes = await installation.install(
             self._parts, name, requirements, upgrade=upgrade, offline=offline, on_progress=on_progress
         )
+        self._compile_later(name)
+        return changes
 
     async def uninstall(
         self, name: str, packages: Iterable[str], *, on_progress: Progress | None = None
@@ -214,6 +225,13 @@ class Environments:
         Raises: EnvironmentNotFound, EnvironmentBroken.
         """
         return [*(await in_thread(installed, self.get(name).path)).values()]
+
+    async def import_names(self, name: str) -> dict[str, frozenset[str]]:
+        """What each package in *name*, by its normalised name, is imported as.
+
+        Raises: EnvironmentNotFound, EnvironmentBroken.
+        """
+        return await in_thread(import_names, self.get(name).path)
 
     async def export(self, name: str, format: Literal["requirements", "pylock"] = "requirements") -> str:
         """The exact versions in *name*, as requirements lines or as a pylock document (PEP 751).
@@ -236,11 +254,30 @@ class Environments:
         """
         return await in_thread(trees.size_bytes, self._parts.store.read(name).path)
 
+    async def close(self) -> None:
+        """Stop what is done in the background."""
+        for task in self._compiling:
+            task.cancel()
+        await asyncio.gather(*self._compiling, return_exceptions=True)
+
+    def _compile_later(self, name: str) -> None:
+        """Compile in the background, so that the caller can go on; `close` ends it."""
+
+        async def compile_all() -> None:
+            try:
+                await self.compile(name)
+            except (KernelExecError, TimeoutError, OSError) as error:
+                log.info("not compiled", environment=name, error=str(error))
+
+        task = asyncio.create_task(compile_all(), name=f"compile {name}")
+        self._compiling.add(task)
+        task.add_done_callback(self._compiling.discard)
+
     async def compile(self, name: str) -> None:
         """Compile what is not compiled in *name*, at low priority, so that first imports are fast.
 
-        To be run in the background after `create` and `install`: it takes seconds, needs no lock and
-        may be cancelled. An adopted venv is left alone.
+        `create` and `install` have this done in the background: it takes seconds, needs no lock and may
+        be cancelled. An adopted venv is left alone.
 
         Raises: EnvironmentNotFound, EnvironmentBroken.
         """

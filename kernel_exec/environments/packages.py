@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from kernel_exec.environments.environment import Package
 
-__all__ = ["frozen", "incomplete", "installed", "needed_by", "site_packages"]
+__all__ = ["frozen", "import_names", "incomplete", "installed", "needed_by", "site_packages"]
 
 _READ_AGAIN = 5
 
@@ -84,6 +84,15 @@ def needed_by(venv: Path, package: str, python: str) -> set[str]:
             if requirement.marker is None or requirement.marker.evaluate(marker_env):
                 pending.append(canonicalize_name(requirement.name))
     return needed
+
+
+def import_names(venv: Path) -> dict[str, frozenset[str]]:
+    """What each package in *venv*, by its normalised name, is imported as: its top-level modules."""
+    found = {}
+    for name, _, distribution in _distributions(venv):
+        tops = {file.parts[0] for file in distribution.files or () if file.suffix in (".py", ".so", ".pyd")}
+        found[name] = frozenset(top.partition(".")[0] for top in tops)
+    return found
 
 
 def incomplete(venv: Path) -> list[str]:

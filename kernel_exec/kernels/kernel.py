@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
 import zmq
@@ -25,7 +25,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1
-NUDGE_SECONDS = 0.1
 # A reader that finds messages waiting does not suspend, so it must let others run now and then.
 READ_SLICE_SECONDS = 0.01
 QUIET_MILLISECONDS = 50
@@ -71,12 +70,13 @@ class Kernel:
         self.ended: asyncio.Future[Ending] = loop.create_future()
         # The kernel routes input requests to the stdin socket by the identity of the shell socket.
         identity = manager.session.bsession
-        self._sockets: dict[str, zmq.asyncio.Socket] = {
+        sockets = {
             "shell": manager.connect_shell(identity=identity),
             "iopub": manager.connect_iopub(),
             "stdin": manager.connect_stdin(identity=identity),
             "control": manager.connect_control(identity=identity),
         }
+        self._sockets = cast("dict[str, zmq.asyncio.Socket]", sockets)
         self._readers = {
             name: asyncio.create_task(self._read(name), name=f"{name} of {marker[1]}")
             for name in self._sockets
@@ -180,16 +180,13 @@ class Kernel:
         request = self._executing
         if request is None or request.reply.done():
             return
-        await asyncio.wait(
-            {request.begun, request.reply}, timeout=BEGIN_SECONDS, return_when=asyncio.FIRST_COMPLETED
-        )
+        await _first(request.begun, request.reply, timeout_seconds=BEGIN_SECONDS)
         if request.reply.done():
             return
         try:
             await self._manager.interrupt_kernel()
         except (OSError, RuntimeError) as error:  # it ended meanwhile
             log.debug("interrupt failed", error=str(error))
-        self._nudge_until_replied(request)
 
     async def ready(self) -> None:
         """Wait until the kernel answers and its output reaches us; sets *info*.
@@ -203,10 +200,8 @@ class Kernel:
         while True:
             request = self.request("shell", "kernel_info_request", {})
             self.info = (await request.reply)["content"]
-            heard, _ = await asyncio.wait(
-                {request.idle, self._subscribed}, timeout=0.05, return_when=asyncio.FIRST_COMPLETED
-            )
-            if heard:
+            await _first(request.idle, self._subscribed, timeout_seconds=0.05)
+            if request.idle.done() or self._subscribed.done():
                 return
 
     def request_shutdown(self) -> None:
@@ -237,25 +232,11 @@ class Kernel:
         subshell: str = (await asyncio.shield(self._subshell))["content"]["subshell_id"]
         return subshell
 
-    def _nudge_until_replied(self, request: Request, delay_seconds: float = NUDGE_SECONDS) -> None:
-        """Wake the kernel with another request if the reply does not come.
-
-        ipykernel needs that in two cases: its interrupt of code that `await`s leaves a callback which
-        its sleeping event loop does not see; and its shell thread now and then misses that the main
-        thread gave it a reply to send. In both, the next message sets things going.
-        """
-
-        def nudge() -> None:
-            if not request.reply.done() and not self._closed:
-                self._send("shell", self._manager.session.msg("kernel_info_request", {}))
-                self._nudge_until_replied(request, delay_seconds * 2)
-
-        asyncio.get_running_loop().call_later(delay_seconds, nudge)
-
     def _send(self, channel: str, message: dict[str, Any]) -> None:
         if not self._closed:
-            # The high-water marks are off, so a send is done at once; a Future comes back all the same.
-            self._manager.session.send(self._sockets[channel], message)
+            # Not `session.send`: it sends past the asyncio socket, which then may miss that an answer is
+            # there. The high-water marks are off, so a send is done at once; a Future comes all the same.
+            _ = self._sockets[channel].send_multipart(self._manager.session.serialize(message))
 
     async def _read(self, channel: str) -> None:
         socket, session = self._sockets[channel], self._manager.session
@@ -294,8 +275,6 @@ class Kernel:
                 self._tell_widgets(parent)
                 _resolve(request.idle, None)
                 self._forget_if_settled(request)
-                if not request.reply.done():
-                    self._nudge_until_replied(request)
         elif kind in OUTPUT_TYPES:
             if kind == "execute_input" and request is not None:
                 _resolve(request.begun, None)
@@ -332,7 +311,7 @@ class Kernel:
 
     async def _drain(self) -> None:
         """Let the readers take what the process sent before it ended."""
-        while await self._sockets["iopub"].poll(QUIET_MILLISECONDS):
+        while await self._sockets["iopub"].poll(QUIET_MILLISECONDS):  # noqa: ASYNC110 - it is the event
             await asyncio.sleep(0)
 
     def _end(self, ending: Ending) -> None:
@@ -351,6 +330,10 @@ def _parent_of(message: Message) -> str:
 def _resolve(future: asyncio.Future[T], result: T) -> None:
     if not future.done():
         future.set_result(result)
+
+
+async def _first(*futures: asyncio.Future[Any], timeout_seconds: float) -> None:
+    await asyncio.wait(futures, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _execute_content(code: str) -> dict[str, Any]:

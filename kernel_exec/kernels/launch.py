@@ -35,6 +35,7 @@ UNWANTED = {
     "PYTEST_CURRENT_TEST",
     "PYTHONDONTWRITEBYTECODE",
     "PYTHONHOME",
+    "PYTHONPYCACHEPREFIX",
     "PYTHONPATH",
     "PYTHONSTARTUP",
     "__PYVENV_LAUNCHER__",
@@ -49,11 +50,15 @@ ARGUMENTS = (
 
 
 class Kernels:
-    """Starts kernels; their sockets and connection files are in *directory* (mode 0700)."""
+    """Starts kernels; their sockets and connection files are in *directory* (mode 0700).
 
-    def __init__(self, settings: Settings, directory: Path) -> None:
+    All their processes can be told by *server*, a name of one run of the server; see `sweep`.
+    """
+
+    def __init__(self, settings: Settings, directory: Path, server: str) -> None:
         self._settings = settings
         self._directory = directory
+        self._server = server
         self._numbers = count(1)
         self._context = zmq.asyncio.Context()
         # Nothing that a kernel sends is dropped while the server is busy.
@@ -68,7 +73,7 @@ class Kernels:
         Raises: KernelStartFailed, within `kernel_start_seconds`, with what the process wrote.
         """
         number = next(self._numbers)
-        marker = (MARKER, f"{os.getpid()}-{self._directory.name}-{number}")
+        marker = (MARKER, f"{self._server}-{number}")
         log_file = self._directory / f"k{number}.log"
         specs = KernelSpecManager(kernel_dirs=[str(self._settings.home / "jupyter" / "kernels")])
         manager = AsyncKernelManager(
@@ -102,6 +107,11 @@ class Kernels:
             if scope.cancelled_caught:
                 log.error("kernel did not end", kernel=marker[1], waited_seconds=bound)
             log_file.unlink(missing_ok=True)
+
+    @staticmethod
+    async def sweep(server: str) -> None:
+        """Kill what the kernels of a server that is gone have left behind."""
+        await stop_tree(None, marker=(MARKER, server))
 
     def close(self) -> None:
         """Close the sockets' context, after the last kernel has ended."""

@@ -16,7 +16,7 @@ https://jupyter-client.readthedocs.io/en/stable/messaging.html"""
 IDLE_GRACE_SECONDS = 2.0
 
 
-class KernelEnded(Exception):  # noqa: N818 - an event, told to whoever waits for a reply
+class KernelEnded(Exception):
     """The kernel's process ended before the reply came."""
 
 

@@ -68,6 +68,7 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
 
     Otherwise it would hit the kernel's own code, and the reply would be lost.
     """
+    import asyncio
     import signal
     import threading
 
@@ -103,11 +104,23 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
         finally:
             on_interrupt(remember)
 
+    def waking(handler: Any) -> Any:
+        loop = asyncio.get_running_loop()
+
+        def handle(signum: int, frame: Any) -> None:
+            handler(signum, frame)
+            loop.call_soon_threadsafe(lambda: None)
+
+        return handle
+
     async def run(code: Any, *args: Any, **options: Any) -> Any:
         nonlocal interrupted
         if in_main_thread():
-            if signal.getsignal(signal.SIGINT) is remember:  # else it is IPython's, for code that awaits
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            handler = signal.getsignal(signal.SIGINT)
+            # For code that awaits ipykernel has one of its own, which its sleeping event loop does not see.
+            signal.signal(
+                signal.SIGINT, signal.default_int_handler if handler is remember else waking(handler)
+            )
             if interrupted:
                 interrupted, code = False, interrupt
         return await run_code(code, *args, **options)

@@ -6,7 +6,6 @@ from pydantic import Field
 
 __all__ = [
     "Code",
-    "Confirm",
     "EnvironmentName",
     "ExecutionId",
     "FilePath",
@@ -22,7 +21,8 @@ __all__ = [
 MAX_CODE_CHARS = 4_000_000
 
 Code = Annotated[
-    str, Field(description="Python code; the value of its last expression is shown", max_length=MAX_CODE_CHARS)
+    str,
+    Field(description="Python code; the value of its last expression is shown", max_length=MAX_CODE_CHARS),
 ]
 SessionName = Annotated[
     str, Field(description="Session: a named kernel whose variables live on from call to call")
@@ -53,4 +53,3 @@ Requirements = Annotated[
     list[str],
     Field(description='PEP 508 requirements, such as "pandas>=2" or "httpx[http2]"', min_length=1),
 ]
-Confirm = Annotated[bool, Field(description="Go ahead although sessions are in use")]

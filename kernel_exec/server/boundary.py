@@ -1,18 +1,23 @@
 """The one boundary between our errors and the protocol's."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, InputRequiredResult, TextContent
-from pydantic import ValidationError
+from pydantic import AnyUrl, ValidationError
 
 from kernel_exec.errors import KernelExecError
 from kernel_exec.runtime import Runtime
+from kernel_exec.server.resources import read_output
 
 __all__ = ["KernelExecServer"]
+
+OUTPUT_URI = re.compile(r"kernel-exec://executions/([^/]+)/outputs/([^/]+)")
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +55,15 @@ class KernelExecServer(MCPServer[Runtime]):
                     return _error(_bad_arguments(name, cause))
                 case _:
                     raise
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[Runtime, Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """Read a resource; an output has its own MIME type, where a template can have but one for all."""
+        match = OUTPUT_URI.fullmatch(str(uri))
+        if match is None or context is None:
+            return await super().read_resource(uri, context)
+        return [await read_output(context.request_context.lifespan_context, *match.groups())]
 
     async def _arguments_of(self, name: str) -> list[str] | None:
         if not self._argument_names:

@@ -12,11 +12,24 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel
 
 from kernel_exec.runtime import Runtime
+from kernel_exec.server.content import Budget, render
+from kernel_exec.server.content.terminal import show as plain
+from kernel_exec.sessions.execution import Execution
 from kernel_exec.sessions.ongoing import OngoingExecution
 from kernel_exec.sessions.session import Session
 from kernel_exec.sessions.sessions import LOCAL
 
-__all__ = ["ToolContext", "attend", "open_session", "principal", "progress", "runtime", "structured", "text"]
+__all__ = [
+    "ToolContext",
+    "attend",
+    "open_session",
+    "principal",
+    "progress",
+    "runtime",
+    "show",
+    "structured",
+    "text",
+]
 
 ToolContext = Context[Runtime]
 
@@ -42,6 +55,14 @@ def structured(words: str, model: BaseModel) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text=words)], structured_content=model.model_dump(mode="json")
     )
+
+
+async def show(
+    ctx: ToolContext, execution: Execution, max_chars: int | None = None, offset: int = 0
+) -> CallToolResult:
+    """The execution as content. In a thread: it reads files and draws images."""
+    budget = Budget.of(runtime(ctx).settings, max_chars)
+    return await asyncio.to_thread(render, execution, budget, offset=offset)
 
 
 @asynccontextmanager
@@ -96,4 +117,6 @@ async def attend(
         if ongoing.settled:
             return
         elapsed = time.monotonic() - begun
-        await ctx.report_progress(elapsed, None, f"{elapsed:.0f} s · {session.last_line(ongoing)[-200:]}")
+        await ctx.report_progress(
+            elapsed, None, f"{elapsed:.0f} s · {plain(session.last_line(ongoing)[-200:])}"
+        )

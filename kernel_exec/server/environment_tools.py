@@ -1,19 +1,21 @@
 """Tools that act on environments and their packages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
 from mcp.types import CallToolResult, ToolAnnotations
+from packaging.utils import canonicalize_name
 from pydantic import BaseModel, Field
 
 from kernel_exec.environments import Change, Package
 from kernel_exec.errors import EnvironmentInUse, InvalidInput
 from kernel_exec.runtime import Runtime
-from kernel_exec.server.arguments import Confirm, EnvironmentName, Requirements
+from kernel_exec.server.arguments import EnvironmentName, Requirements
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, progress, runtime, structured, text
-from kernel_exec.server.tables import mebibytes, table
+from kernel_exec.server.tables import NONE, mebibytes, table
+from kernel_exec.sessions.imports import imported
 
 __all__ = ["EnvironmentList", "PackageList", "add_environment_tools"]
 
@@ -58,7 +60,8 @@ def add_environment_tools(server: KernelExecServer) -> None:
         environment: Annotated[str, Field(description="Name of the new environment")],
         ctx: ToolContext,
         python: Annotated[
-            str | None, Field(description='Python version or interpreter, such as "3.12" (default: the server\'s)')
+            str | None,
+            Field(description='Version or interpreter, such as "3.12" (default: the server\'s)'),
         ] = None,
         packages: Annotated[
             list[str], Field(description='PEP 508 requirements to install, such as "pandas>=2"')
@@ -67,10 +70,24 @@ def add_environment_tools(server: KernelExecServer) -> None:
         clone_from: Annotated[
             str | None, Field(description="Start with the exact packages of this environment")
         ] = None,
+        requirements_file: Annotated[
+            str | None,
+            Field(
+                description="Install what this requirements file, pyproject.toml or exported notebook asks for"
+            ),
+        ] = None,
+        preset: Annotated[
+            str | None, Field(description="Install this list of packages of the settings")
+        ] = None,
         path: Annotated[
             str | None,
-            Field(description="Register this existing virtual environment instead; it is never deleted from disk"),
+            Field(
+                description="Register this existing venv instead; it is never deleted from disk"
+            ),
         ] = None,
+        install_kernel: Annotated[
+            bool, Field(description="With path: put ipykernel there, instead of leaving it unwritten")
+        ] = False,
     ) -> CallToolResult:
         """Create a named virtual environment with ipykernel. The default one makes itself on first use;
         create others to keep projects with conflicting packages apart.
@@ -80,9 +97,12 @@ def add_environment_tools(server: KernelExecServer) -> None:
                 environment,
                 python=python,
                 packages=packages,
+                requirements_file=requirements_file,
+                preset=preset,
                 description=description,
                 clone_from=clone_from,
                 path=path,
+                install_kernel=install_kernel,
                 on_progress=tell,
             )
         installed = await runtime(ctx).environments.packages(made.name)
@@ -101,7 +121,7 @@ def add_environment_tools(server: KernelExecServer) -> None:
                 one.python,
                 str(one.packages),
                 mebibytes(one.size_bytes),
-                ", ".join(one.sessions) or "–",
+                ", ".join(one.sessions) or NONE,
                 f"BROKEN: {one.broken}" if one.broken else one.description,
             )
             for one in states
@@ -127,14 +147,16 @@ def add_environment_tools(server: KernelExecServer) -> None:
         environment: Annotated[str, Field(description="Name of the environment to delete")],
         ctx: ToolContext,
         confirm: Annotated[
-            bool, Field(description="Also delete the default environment, or one in use: its sessions are closed")
+            bool,
+            Field(description="Also delete the default environment, or one in use: its sessions are closed"),
         ] = False,
     ) -> CallToolResult:
         """Delete an environment from disk (one that was registered by path is only forgotten)."""
         owner = runtime(ctx)
         if environment == owner.settings.default_environment and not confirm:
             raise InvalidInput(
-                f"{environment!r} is the default environment.", "Pass confirm=true to delete it; it is made anew on use."
+                f"{environment!r} is the default environment.",
+                "Pass confirm=true to delete it; it is made anew on use.",
             )
         in_use = sessions_in(owner, environment)
         if in_use and not confirm:
@@ -146,6 +168,17 @@ def add_environment_tools(server: KernelExecServer) -> None:
             await owner.environments.delete(environment, on_progress=tell)
         closed = f" Closed sessions: {', '.join(in_use)}." if in_use else ""
         return text(f"Environment {environment!r} is deleted.{closed}")
+
+    @server.tool(structured_output=False, annotations=CHANGES)
+    async def repair_environment(
+        environment: Annotated[str, Field(description="Name of the environment to rebuild")], ctx: ToolContext
+    ) -> CallToolResult:
+        """Rebuild a broken environment, keeping its name, description and packages."""
+        async with progress(ctx) as tell:
+            made = await runtime(ctx).environments.repair(environment, on_progress=tell)
+        in_use = sessions_in(runtime(ctx), environment)
+        again = f" Call restart_session for: {', '.join(in_use)}." if in_use else ""
+        return text(f"Environment {made.name!r} is whole again, with Python {made.python}.{again}")
 
     @server.tool(structured_output=False, annotations=CHANGES)
     async def install_packages(
@@ -162,8 +195,9 @@ def add_environment_tools(server: KernelExecServer) -> None:
         async with progress(ctx) as tell:
             if environment is None:
                 await owner.environments.ensure(name, on_progress=tell)
+            before = await owner.environments.import_names(name)
             changes = await owner.environments.install(name, packages, upgrade=upgrade, on_progress=tell)
-        return text(_told(owner, name, changes))
+        return text(await _told(owner, name, changes, before))
 
     @server.tool(structured_output=False, annotations=CHANGES)
     async def uninstall_packages(
@@ -174,15 +208,17 @@ def add_environment_tools(server: KernelExecServer) -> None:
         """Remove packages from an environment, and nothing that they needed."""
         owner, name = runtime(ctx), _named(ctx, environment)
         async with progress(ctx) as tell:
+            before = await owner.environments.import_names(name)
             changes = await owner.environments.uninstall(name, packages, on_progress=tell)
-        return text(_told(owner, name, changes))
+        return text(await _told(owner, name, changes, before))
 
     @server.tool(annotations=READS)
     async def list_packages(
         ctx: ToolContext,
         environment: EnvironmentName = None,
         format: Annotated[
-            Literal["table", "requirements"], Field(description="A table, or lines for a requirements file")
+            Literal["table", "requirements", "pylock"],
+            Field(description="A table, lines for a requirements file, or a pylock.toml with hashes"),
         ] = "table",
     ) -> Annotated[CallToolResult, PackageList]:
         """Packages that are installed in an environment, with their versions."""
@@ -191,10 +227,10 @@ def add_environment_tools(server: KernelExecServer) -> None:
             async with progress(ctx) as tell:
                 await owner.environments.ensure(name, on_progress=tell)
         packages = await owner.environments.packages(name)
-        if format == "requirements":
-            shown = await owner.environments.export(name)
-        else:
+        if format == "table":
             shown = table(("package", "version"), [(one.name, one.version) for one in packages])
+        else:
+            shown = await owner.environments.export(name, format)
         return structured(shown, PackageList(environment=name, packages=packages))
 
 
@@ -228,15 +264,23 @@ def _named(ctx: ToolContext, environment: str | None) -> str:
     return environment or runtime(ctx).settings.default_environment
 
 
-def _told(owner: Runtime, environment: str, changes: Sequence[Change]) -> str:
-    """What an installation changed, for a reader."""
+async def _told(
+    owner: Runtime, environment: str, changes: Sequence[Change], before: Mapping[str, frozenset[str]]
+) -> str:
+    """What an installation changed, and who still has what was there *before* imported."""
     if not changes:
         return f"Nothing to do in environment {environment!r}: all of it is there already."
-    lines = [f"{change.name} {change.old or '(new)'} → {change.new or '(removed)'}" for change in changes]
-    replaced = any(change.old is not None for change in changes)
-    if replaced and (holding := sessions_in(owner, environment)):
-        lines.append(
-            f"Running sessions keep what they have imported: {', '.join(holding)}. "
-            "Call restart_session to use the new versions there."
-        )
-    return "\n".join([f"Changed in environment {environment!r}:", *lines])
+    lines = [f"Changed in environment {environment!r}:"]
+    lines += [f"{change.name} {change.old or '(new)'} → {change.new or '(removed)'}" for change in changes]
+    replaced = [canonicalize_name(change.name) for change in changes if change.old is not None]
+    live = [session for session in owner.sessions.list(None) if session.environment == environment]
+    holding = await imported(live, {name: before.get(name, frozenset()) for name in replaced})
+    for session, packages in holding.items():
+        if packages is not None:
+            lines.append(
+                f"Session {session!r} has the old {', '.join(packages)} imported: "
+                f"restart_session({session!r}) to use what is installed now."
+            )
+        elif replaced:
+            lines.append(f"Session {session!r} is busy and could not be asked what it has imported.")
+    return "\n".join(lines)

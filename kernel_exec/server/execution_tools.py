@@ -11,7 +11,6 @@ from kernel_exec.server import elicitation
 from kernel_exec.server.arguments import (
     Code,
     ExecutionId,
-    FilePath,
     Inputs,
     MaxChars,
     OptionalEnvironment,
@@ -20,8 +19,7 @@ from kernel_exec.server.arguments import (
     WaitSeconds,
 )
 from kernel_exec.server.boundary import KernelExecServer
-from kernel_exec.server.calls import ToolContext, attend, open_session, principal, runtime
-from kernel_exec.server.content import Budget, render
+from kernel_exec.server.calls import ToolContext, attend, open_session, principal, runtime, show
 from kernel_exec.sessions.ongoing import OngoingExecution
 from kernel_exec.sessions.session import Session
 from kernel_exec.sessions.sessions import DEFAULT_SESSION
@@ -88,8 +86,7 @@ def add_execution_tools(server: KernelExecServer) -> None:
         found = owner.sessions.find(execution, principal())
         if found is not None:
             await attend(ctx, *found, min(wait_seconds, owner.settings.wait_seconds))
-        budget = Budget.of(owner.settings, max_chars)
-        return render(owner.sessions.execution(execution, principal()), budget, offset=offset)
+        return await show(ctx, owner.sessions.execution(execution, principal()), max_chars, offset)
 
     @server.tool(structured_output=False, annotations=RUNS_CODE, meta=META)
     async def send_input(
@@ -104,7 +101,9 @@ def add_execution_tools(server: KernelExecServer) -> None:
             return await _answered(ctx, ctx.request_state, wait_seconds, max_chars)
         found = runtime(ctx).sessions.find(execution, principal())
         if found is None:
-            raise NotWaitingForInput(execution, runtime(ctx).sessions.execution(execution, principal()).status)
+            raise NotWaitingForInput(
+                execution, runtime(ctx).sessions.execution(execution, principal()).status
+            )
         session, ongoing = found
         session.send_input(ongoing, text)
         return await _reply(ctx, session, ongoing, wait_seconds, max_chars)
@@ -122,7 +121,7 @@ async def _reply(
         await attend(ctx, session, ongoing, wait_seconds)
         # A password must not pass through a form (MCP specification, elicitation, security).
         if ongoing.asked is None or ongoing.asked.password or not elicitation.can_ask(ctx):
-            return render(session.snapshot(ongoing), Budget.of(runtime(ctx).settings, max_chars))
+            return await show(ctx, session.snapshot(ongoing), max_chars)
         if (question := await elicitation.ask(ctx, session, ongoing)) is not None:
             return question
 
@@ -134,8 +133,6 @@ async def _answered(
     owner = runtime(ctx)
     found = owner.sessions.find(execution, principal())
     if found is None:  # it ended meanwhile: its timeout, or a restart
-        return render(
-            owner.sessions.execution(execution, principal()), Budget.of(owner.settings, max_chars)
-        )
+        return await show(ctx, owner.sessions.execution(execution, principal()), max_chars)
     await elicitation.take_answer(ctx, *found)
     return await _reply(ctx, *found, wait_seconds, max_chars)

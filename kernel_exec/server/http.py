@@ -128,7 +128,8 @@ def _token(settings: Settings) -> str:
         return token
     if not _is_loopback(settings.host):
         raise SettingsError(
-            f"Refusing to serve on {settings.host!r} without a token of yours: whoever connects runs code here.",
+            f"Refusing to serve on {settings.host!r} without a token of yours: "
+            "whoever connects can run code here.",
             "Set KERNEL_EXEC_TOKEN, or serve on 127.0.0.1.",
         )
     return secrets.token_urlsafe(TOKEN_BYTES)

@@ -1,14 +1,13 @@
 """Tools that act on sessions as a whole."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from kernel_exec.server.arguments import SessionName
 from kernel_exec.server.boundary import KernelExecServer
-from kernel_exec.server.calls import ToolContext, principal, runtime, structured, text
-from kernel_exec.server.content import Budget, render
+from kernel_exec.server.calls import ToolContext, principal, runtime, show, structured, text
 from kernel_exec.server.tables import mebibytes, seconds, table
 from kernel_exec.sessions.session import SessionState
 from kernel_exec.sessions.sessions import DEFAULT_SESSION
@@ -33,17 +32,16 @@ def add_session_tools(server: KernelExecServer) -> None:
     @server.tool(structured_output=False, annotations=CHANGES)
     async def interrupt_session(ctx: ToolContext, session: SessionName = DEFAULT_SESSION) -> CallToolResult:
         """Stop what runs in a session, as Ctrl-C does. Variables are kept; what waits runs next."""
-        owner = runtime(ctx)
-        opened = owner.sessions.get(session, principal())
+        opened = runtime(ctx).sessions.get(session, principal())
         ongoing = await opened.interrupt()
         if ongoing is None:
             return text(f"Nothing runs in session {session!r}.")
         if not ongoing.finished.is_set():
             return text(
-                f"{ongoing.id} did not react to the interrupt and still runs. Call interrupt_session once more, "
-                f"or restart_session({session!r}), which loses the variables."
+                f"{ongoing.id} did not react to the interrupt and still runs. Call interrupt_session "
+                f"once more, or restart_session({session!r}), which loses the variables."
             )
-        result = render(opened.snapshot(ongoing), Budget.of(owner.settings))
+        result = await show(ctx, opened.snapshot(ongoing))
         return result.model_copy(update={"is_error": False})  # the call did what it should
 
     @server.tool(structured_output=False, annotations=CHANGES)

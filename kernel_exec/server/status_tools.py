@@ -94,8 +94,9 @@ def health_lines(found: Health) -> list[str]:
     lines += [
         f"kernel_exec {found.version} on Python {found.python}, {mebibytes(found.server_memory_bytes)}",
         f"data directory {found.home} ({mebibytes(found.disk_free_bytes)} free), workspace {found.workspace}",
-        f"CPU {found.cpu_percent:.0f} % of {found.cpu_count} cores, memory {mebibytes(found.memory_available_bytes)}"
-        f" available of {mebibytes(found.memory_total_bytes)}",
+        f"CPU {found.cpu_percent:.0f} % of {found.cpu_count} cores",
+        f"memory {mebibytes(found.memory_available_bytes)} available of "
+        f"{mebibytes(found.memory_total_bytes)}",
         f"environments: {', '.join(one.name for one in found.environments) or 'none yet'}",
         f"sessions: {', '.join(f'{one.name} ({one.state})' for one in found.sessions) or 'none open'}",
         "limits: " + ", ".join(f"{name} {value:g}" for name, value in found.limits.items()),

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-__all__ = ["mebibytes", "seconds", "table"]
+__all__ = ["NONE", "mebibytes", "seconds", "table"]
+
+NONE = "-"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -10,19 +12,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     )
 
 
 def mebibytes(count: int | None) -> str:
     """A size for people; a dash when there is none."""
-    return "–" if count is None else f"{count / 2**20:,.0f} MiB"
+    return NONE if count is None else f"{count / 2**20:,.0f} MiB"
 
 
 def seconds(count: float | None) -> str:
     """A duration for people, in its one or two largest units."""
     if count is None:
-        return "–"
+        return NONE
     if count < 60:
         return f"{count:.1f} s" if count < 10 else f"{count:.0f} s"
     minutes, rest = divmod(int(count), 60)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import anyio
 import structlog
 
 from kernel_exec.errors import (
@@ -19,7 +20,7 @@ from kernel_exec.errors import (
     SessionClosed,
     StateLost,
 )
-from kernel_exec.kernels import Ending, InputRequest, Kernel
+from kernel_exec.kernels import InputRequest, Kernel
 from kernel_exec.sessions.execution import Execution, Status
 from kernel_exec.sessions.history import History, SessionRecord
 from kernel_exec.sessions.ladder import Outcome, carry_out
@@ -102,7 +103,8 @@ class Session:
     @property
     def record(self) -> SessionRecord:
         """What the history knows about it; there once a first kernel has started."""
-        assert self._record is not None
+        if self._record is None:
+            raise KernelExecError(f"Session {self.name!r} has no kernel yet.", "Try again in a moment.")
         return self._record
 
     @property
@@ -213,7 +215,10 @@ class Session:
         self._kernel.answer(text)
 
     async def cancel(self, ongoing: OngoingExecution) -> None:
-        """Take the execution out of the queue, or interrupt it if it runs."""
+        """Take the execution out of the queue, or interrupt it if it runs.
+
+        Shielded, so that a cancelled caller can do it, and bounded.
+        """
         if ongoing in self._queue:
             self._queue.remove(ongoing)
             self._finish(ongoing, "interrupted", "It was cancelled before it began.")
@@ -221,7 +226,8 @@ class Session:
             ongoing.interrupted = True
             if ongoing.asked is not None:
                 ongoing.answered()  # nobody will answer; what waits, waits for the end
-            await self._kernel.interrupt()
+            with anyio.CancelScope(shield=True):
+                await self._kernel.interrupt()
 
     async def interrupt(self) -> OngoingExecution | None:
         """Interrupt what runs and wait for its end, at most `interrupt_grace_seconds`.
@@ -247,7 +253,8 @@ class Session:
         if self._closed:
             raise SessionClosed(self.name)
         self._lost = None
-        self._started = asyncio.get_running_loop().create_future()
+        if self._started.done():  # else whoever waits for a kernel already gets this one
+            self._started = asyncio.get_running_loop().create_future()
         self._leave.set()
         self._wake.set()
         await self.started()
@@ -326,9 +333,13 @@ class Session:
             if self._leave.is_set():
                 return self._flush("It never began: the session was given a new kernel.")
             if kernel.ended.done():
-                if self._lost_executions():
-                    self._lost = self._state_lost(kernel.ended.result())
-                return self._flush("It never began: the kernel had ended.")
+                ending = f"The kernel of session {self.name!r} {kernel.ended.result()} since the last call."
+                if not self._queue and self._lost_executions():
+                    self._lost = StateLost(
+                        f"{ending} {self._loss()}",
+                        "This code was not run; the session is ready for the next call.",
+                    )
+                return self._flush(f"It never began. {ending} {self._loss()}")
             if not self._queue:
                 await self._wake.wait()
             elif await self._run(kernel, self._queue.popleft()):
@@ -370,14 +381,8 @@ class Session:
         lost = self._lost_executions()
         return (
             f"Session {self.name!r} has a new kernel: the variables of {lost} "
-            f"execution{'s are' if lost != 1 else ' is'} gone. To get them back, export_notebook and run it "
+            f"execution{'s' if lost != 1 else ''} are gone. To get them back, export_notebook and run it "
             "with execute_file."
-        )
-
-    def _state_lost(self, ending: Ending) -> StateLost:
-        return StateLost(
-            f"The kernel of session {self.name!r} {ending} since the last call. {self._loss()}",
-            "This code was not run; the session is ready for the next call.",
         )
 
     def _fail(self, error: Exception) -> None:

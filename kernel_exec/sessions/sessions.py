@@ -53,11 +53,11 @@ class Sessions:
         environment from being created or the kernel from starting.
         """
         key = (principal, check_name(name, "session"))
-        session = self._sessions.get(key)
-        if session is None:
+        if not self.is_open(name, principal):
             chosen = await self._environments.ensure(environment or self._settings.default_environment)
-            session = self._sessions.get(key)  # another caller may have opened it meanwhile
-        if session is None:
+        if self.is_open(name, principal):  # perhaps by another caller, meanwhile
+            session = self._sessions[key]
+        else:
             directory = directory or self._settings.workspace
             if not directory.is_dir():
                 raise InvalidInput(f"There is no directory {str(directory)!r}.", "Create it first.")
@@ -147,4 +147,6 @@ class Sessions:
         return None
 
     def _start_kernel(self, environment: str, directory: Path) -> AbstractAsyncContextManager[Kernel]:
+        self._environments.mark_used(environment)
+        self._environments.mark_used(environment)
         return self._kernels.run(self._environments.get(environment), directory)

@@ -11,6 +11,7 @@ from kernel_exec.environments.redaction import without_credentials, without_urls
 from kernel_exec.errors import EnvironmentBroken, InstallFailed, InvalidInput
 from kernel_exec.processes import run
 from kernel_exec.settings import Settings
+from tests.environments.conftest import kernel_in
 
 Wheel = Callable[..., str]
 
@@ -61,6 +62,21 @@ async def test_the_versions_leave_as_requirements_without_credentials(
     lines = (await environments.export("lab")).splitlines()
     assert any(line.startswith("ipykernel==") for line in lines)
     assert any(line.startswith("sample @ file:///") for line in lines)
+
+
+async def test_an_index_that_cannot_be_reached_is_not_named(
+    environments: Environments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await environments.create("lab")
+    monkeypatch.setenv("UV_INDEX_URL", "http://user:secret@127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    said: list[str] = []
+    with pytest.raises(InstallFailed) as failed:
+        await environments.install("lab", ["no-such-package-here"], on_progress=said.append)
+    everything = str(failed.value) + "".join(said)
+    assert "<url>" in everything
+    for hidden in ("secret", "127.0.0.1", "user:"):
+        assert hidden not in everything
 
 
 def test_urls_and_credentials_are_hidden() -> None:
@@ -165,7 +181,9 @@ async def test_a_pylock_can_be_installed_from_and_names_no_index(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("minor", ["3.10", "3.11", "3.12", "3.13"])
-async def test_kernels_run_on_every_python_of_this_machine(environments: Environments, minor: str) -> None:
+async def test_kernels_run_on_every_python_of_this_machine(
+    environments: Environments, settings: Settings, minor: str
+) -> None:
     roots = [Path.home() / ".pyenv" / "versions", Path.home() / ".local" / "share" / "uv" / "python"]
     found = [path for root in roots for path in root.glob(f"*{minor}*/bin/python{minor}")]
     if not found:
@@ -177,3 +195,5 @@ async def test_kernels_run_on_every_python_of_this_machine(environments: Environ
         health = await environments.health(name)
         assert health.problems == ()
         assert str(health.ipykernel).startswith(major)
+        with kernel_in(settings, name) as run_code:
+            assert run_code("import sys; print(sys.version.split()[0])") == created.python

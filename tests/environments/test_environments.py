@@ -196,3 +196,19 @@ async def test_a_running_kernel_keeps_what_it_imported_and_finds_what_is_new(
             run_code("subprocess.run([sys.executable, '-c', 'import sample'], check=True); print('ok')")
             == "ok"
         )
+
+
+async def test_a_waiting_call_tells_whom_it_waits_for_and_readers_do_not_wait(
+    environments: Environments, settings: Settings
+) -> None:
+    await environments.create("lab")
+    told: asyncio.Queue[str] = asyncio.Queue()
+    other = Environments(settings)  # as another server would be
+    async with other._parts.exclusive("lab", doing="installing pandas"):
+        waiting = asyncio.create_task(environments.delete("lab", on_progress=told.put_nowait))
+        assert await told.get() == "Waiting for another call (installing pandas)"
+        assert environments.get("lab").broken == ""
+        assert await environments.packages("lab")
+        assert [each.name for each in await environments.list()] == ["lab"]
+    await waiting
+    assert await environments.list() == []

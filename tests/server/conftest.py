@@ -42,7 +42,9 @@ class Caller:
 
     async def run(self, code: str, **arguments: Any) -> str:
         """The output of code in this caller's session, without the status line."""
-        return (await self.call("execute_code", code=code, session=self.session, **arguments)).rpartition("\n\n")[0]
+        return (await self.call("execute_code", code=code, session=self.session, **arguments)).rpartition(
+            "\n\n"
+        )[0]
 
 
 def text_of(result: CallToolResult) -> str:

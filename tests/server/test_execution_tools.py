@@ -128,9 +128,7 @@ async def test_a_timeout_says_what_it_did_and_keeps_variables(connect: Connect) 
     async with connect() as caller:
         await caller.run("x = 1")
         code = "print('so far')\nwhile True: pass"
-        reply = await caller.refused(
-            "execute_code", code=code, session=caller.session, timeout_seconds=0.5
-        )
+        reply = await caller.refused("execute_code", code=code, session=caller.session, timeout_seconds=0.5)
         assert reply.startswith("so far\n")
         assert "timeout" in reply
         assert "Variables are kept" in reply

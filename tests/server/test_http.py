@@ -57,7 +57,12 @@ def served(settings: Settings, runtime: Runtime) -> Iterator[Served]:
     variables = {**os.environ, "KERNEL_EXEC_HOME": str(settings.home)}
     command = [sys.executable, "-m", "kernel_exec", "serve", "--transport", "http", "--port", "0"]
     process = subprocess.Popen(
-        command, env=variables, cwd=settings.workspace, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        command,
+        env=variables,
+        cwd=settings.workspace,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stderr is not None
     try:
@@ -78,7 +83,9 @@ async def test_two_clients_on_different_sessions_do_not_cross(served: Served) ->
         async with served.connected() as client:
             for number in range(20):
                 arguments = {"code": f"x = '{name}', {number}; x", "session": name}
-                assert text_of(await client.call_tool("execute_code", arguments)).startswith(f"('{name}', {number})")
+                assert text_of(await client.call_tool("execute_code", arguments)).startswith(
+                    f"('{name}', {number})"
+                )
 
     await asyncio.gather(work("one"), work("two"))
 
@@ -94,7 +101,9 @@ async def test_a_cancelled_call_interrupts_the_code(served: Served, era: str) ->
 
         code = "import time\nwhile True: time.sleep(0.1)"
         call = asyncio.create_task(
-            client.call_tool("execute_code", {"code": code, "session": session}, progress_callback=on_progress)
+            client.call_tool(
+                "execute_code", {"code": code, "session": session}, progress_callback=on_progress
+            )
         )
         async with asyncio.timeout(20):
             await running.wait()
@@ -135,10 +144,17 @@ async def test_a_signal_ends_a_server_with_a_call_under_way(settings: Settings, 
     variables = {**os.environ, "KERNEL_EXEC_HOME": str(settings.home)}
     command = [sys.executable, "-m", "kernel_exec", "serve", "--transport", "http", "--port", "0"]
     with subprocess.Popen(
-        command, env=variables, cwd=settings.workspace, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        command,
+        env=variables,
+        cwd=settings.workspace,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
     ) as process:
         served = await asyncio.to_thread(Served, process)
-        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {served.token}"}, timeout=60) as http:
+        async with httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {served.token}"}, timeout=60
+        ) as http:
             call = {
                 "jsonrpc": "2.0",
                 "id": 1,
@@ -148,7 +164,10 @@ async def test_a_signal_ends_a_server_with_a_call_under_way(settings: Settings, 
             accept = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
             calling = asyncio.create_task(http.post(served.url, json=call, headers=accept))
             async with asyncio.timeout(20):
-                while not (children := psutil.Process(process.pid).children(recursive=True)) and not calling.done():
+                while (
+                    not (children := psutil.Process(process.pid).children(recursive=True))
+                    and not calling.done()
+                ):
                     await asyncio.sleep(0.05)
             process.send_signal(signal.SIGTERM)
             _, errors = await asyncio.to_thread(process.communicate, None, 20)

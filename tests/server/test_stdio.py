@@ -48,7 +48,9 @@ async def test_a_client_starts_the_server_and_runs_code(variables: dict[str, str
 
 async def test_what_kernels_write_never_reaches_the_protocol(variables: dict[str, str]) -> None:
     async with connected(variables, "auto") as client:
-        code = "import os, subprocess; os.write(1, b'raw\\n'); subprocess.run(['echo', 'child']); print('done')"
+        code = (
+            "import os, subprocess; os.write(1, b'raw\\n'); subprocess.run(['echo', 'child']); print('done')"
+        )
         reply = text_of(await client.call_tool("execute_code", {"code": code}))
         assert {"raw", "child", "done"} <= set(reply.split())
         assert text_of(await client.call_tool("execute_code", {"code": "2"})).startswith("2")
@@ -58,7 +60,12 @@ async def test_what_kernels_write_never_reaches_the_protocol(variables: dict[str
 def raw_server(variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """The server without an SDK on the other side."""
     process = subprocess.Popen(
-        COMMAND, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        COMMAND,
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         yield process
@@ -91,7 +98,11 @@ def receive(process: subprocess.Popen[str], number: int) -> Any:
 
 def begin(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Shake hands, leave a grandchild in the kernel and a busy loop; returns all the processes."""
-    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    hello = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "raw", "version": "1"},
+    }
     send(process, "initialize", hello, 1)
     receive(process, 1)
     send(process, "notifications/initialized", {})
@@ -108,7 +119,9 @@ def begin(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 @pytest.mark.parametrize("way", ["stdin ends", "SIGTERM", "SIGINT"])
-async def test_the_server_leaves_nothing_behind(way: str, variables: dict[str, str], settings: Settings) -> None:
+async def test_the_server_leaves_nothing_behind(
+    way: str, variables: dict[str, str], settings: Settings
+) -> None:
     sockets = settings.home / "runtime"
     before = set(sockets.iterdir())
     with raw_server(variables) as process:

@@ -1,0 +1,55 @@
+"""The parts of README.md that are read off the code: `python -m tests.readme` writes them anew."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from kernel_exec.server.app import create_server
+from kernel_exec.settings import Settings, load_settings
+
+README = Path(__file__).parent.parent / "README.md"
+# Defaults that depend on the machine, in words.
+BY_MACHINE = {"home": "the platform's data directory", "workspace": "where the server was started"}
+
+
+def written(text: str) -> str:
+    """README's text with its generated parts as they should be."""
+    for name, part in (("tools", tools()), ("settings", settings())):
+        text = re.sub(
+            rf"<!-- {name} -->\n.*?<!-- /{name} -->",
+            lambda _, name=name, part=part: f"<!-- {name} -->\n{part}\n<!-- /{name} -->",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def tools() -> str:
+    """A table of the tools: their arguments, and the first sentence of their description."""
+    lines = ["| Tool | Arguments | |", "|---|---|---|"]
+    for tool in asyncio.run(create_server(load_settings()).list_tools()):
+        arguments = ", ".join(f"`{name}`" for name in tool.input_schema.get("properties", {}))
+        sentence = re.split(r"(?<=\.)\s", " ".join((tool.description or "").split()))[0]
+        lines.append(f"| `{tool.name}` | {arguments} | {sentence} |")
+    return "\n".join(lines)
+
+
+def settings() -> str:
+    """A table of the settings."""
+    lines = ["| Setting | Default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = BY_MACHINE.get(name) or _shown(field.default)
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if value in (None, (), {}, ""):
+        return "-"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
