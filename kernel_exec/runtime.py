@@ -1,14 +1,16 @@
 """The object that owns everything, as one context manager."""
 
+import asyncio
 import contextlib
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
 import filelock
@@ -22,6 +24,8 @@ from kernel_exec.settings import Settings, load_settings
 
 __all__ = ["Runtime", "open_runtime"]
 
+T = TypeVar("T")
+
 # Paths of unix sockets have at most 107 bytes (103 on macOS); the directory leaves room for `/k999-ipc-5`.
 LONGEST_DIRECTORY_BYTES = 85
 
@@ -34,6 +38,14 @@ class Runtime:
     environments: Environments
     sessions: Sessions
     history: History
+    tasks: set[asyncio.Task[Any]]
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do work that outlives the call that asked for it; it is cancelled when the runtime is closed."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
 
 @asynccontextmanager
@@ -54,11 +66,15 @@ async def open_runtime(settings: Settings | None = None) -> AsyncIterator[Runtim
     ):
         await _sweep(settings.home, history)
         environments = Environments(settings)
+        tasks: set[asyncio.Task[Any]] = set()
         sessions = Sessions(settings, environments, kernels, history, server)
         try:
-            yield Runtime(settings, environments, sessions, history)
+            yield Runtime(settings, environments, sessions, history, tasks)
         finally:
             with anyio.CancelScope(shield=True):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await sessions.close_all()
 
 

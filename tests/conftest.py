@@ -28,7 +28,9 @@ def settings(home: Path) -> Settings:
     """Settings on the shared data directory, with a ladder that is climbed fast."""
     workspace = home.parent / "workspace"
     workspace.mkdir()
-    return load_settings(home=home, workspace=workspace, interrupt_grace_seconds=2, timeout_seconds=60)
+    return load_settings(
+        home=home, workspace=workspace, interrupt_grace_seconds=2, timeout_seconds=60, progress_seconds=0.5
+    )
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from typer.testing import CliRunner, Result
@@ -192,7 +193,44 @@ async def test_the_server_writes_nothing_to_stdout_but_the_protocol(own_home: Pa
     assert "Setting 'port' has the bad value 99999 (argument)." in refused.errors
 
 
-async def test_ctrl_c_ends_the_kernel_of_a_run(own_home: Path) -> None:
+def test_a_script_runs_with_its_arguments_and_its_output_goes_where_it_wrote_it(cli: Cli) -> None:
+    Path("script.py").write_text(
+        "import sys\nprint(sys.argv[1:], __name__)\nprint('aside', file=sys.stderr)\nprint(input('name? ') * 2)\n"
+    )
+    ran = cli("run", "script.py", "--", "-v", "--color", "x", answer="Ada\n")
+    assert ran.stdout == "['-v', '--color', 'x'] __main__\nname? AdaAda\n"
+    assert ran.stderr == "aside\n"
+    assert "met the end of standard input" in cli("run", "script.py", answer="", code=1).stderr
+
+
+def test_code_that_raises_or_takes_too_long_gives_exit_code_1(cli: Cli) -> None:
+    Path("raises.py").write_text("print('before')\n1 / 0\n")
+    raised = cli("run", "raises.py", code=1)
+    assert raised.stdout == "before\n"
+    assert "ZeroDivisionError: division by zero" in raised.stderr
+    Path("endless.py").write_text("while True: pass\n")
+    assert "interrupted after 0.5 s" in cli("run", "endless.py", "--timeout-seconds", "0.5", code=1).stderr
+
+
+def test_a_notebook_runs_until_a_cell_raises_and_leaves_as_a_notebook(cli: Cli) -> None:
+    sources = ("x = 20", "x + 1", "raise SystemError('here')", "print('never')")
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), "in.ipynb")
+    ran = cli("run", "in.ipynb", "--output", "out.ipynb", code=1)
+    assert ran.stdout == "21\n"
+    assert "SystemError: here" in ran.stderr
+    left = nbformat.read("out.ipynb", as_version=4)
+    nbformat.validate(left)
+    assert [cell.source for cell in left.cells] == [*sources[:3]]
+    assert "out.txt must end in .ipynb" in cli("run", "in.ipynb", "--output", "out.txt", code=2).stderr
+
+
+def test_megabytes_of_output_arrive_whole_and_in_order(cli: Cli) -> None:
+    Path("long.py").write_text("for number in range(200_000): print(number)\n")
+    assert cli("run", "long.py").stdout == "".join(f"{number}\n" for number in range(200_000))
+
+
+async def test_a_signal_ends_the_kernel_of_a_run(own_home: Path) -> None:
     Path("endless.py").write_text("import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.1)\n")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "kernel_exec", "run", "endless.py"), stdout=asyncio.subprocess.PIPE

@@ -1,16 +1,19 @@
-"""Shows what a session puts out on the terminal, while it does."""
+"""Shows what a session puts out on the terminal, while it does, and passes on what is typed."""
 
 import asyncio
+import getpass
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
 
 from rich.text import Text as Line
 
 from kernel_exec.cli.terminal import err
-from kernel_exec.runtime import Runtime
+from kernel_exec.kernels import InputRequest
 from kernel_exec.sessions.execution import Execution
+from kernel_exec.sessions.ongoing import OngoingExecution
 from kernel_exec.sessions.outputs import CHUNK_BYTES, Error, Output, Stream, Text
 from kernel_exec.sessions.session import Session
 
@@ -21,21 +24,25 @@ POLL_SECONDS = 0.05
 REST_PER_LOOK = 9
 
 
-async def follow(runtime: Runtime, session: Session, work: asyncio.Task[Any]) -> None:
-    """Write the outputs of *session* to the terminal until *work*, which executes there, is done.
+async def follow(session: Session, ongoing: OngoingExecution) -> None:
+    """Write what the execution puts out to the terminal until it is over.
 
-    Streams go to standard output and standard error, byte by byte as the code wrote them; results
-    follow as text, tracebacks go to standard error.
+    Streams go to standard output and standard error, byte by byte as the code wrote them; results as
+    text; tracebacks, and notes on how it ended, to standard error. `input()` reads standard input.
     """
-    shown: dict[str, tuple[int, int]] = {}
+    position, offset = 0, 0
     while True:
-        done, begun = work.done(), time.monotonic()
-        for execution in runtime.history.executions(session.record.id):
-            shown[execution.id] = _show_rest(execution, *shown.get(execution.id, (0, 0)))
-        if done:
+        begun = time.monotonic()
+        execution = session.snapshot(ongoing)
+        position, offset = _show_rest(execution, position, offset)
+        if execution.finished:
+            if execution.note:
+                err.print(Line(execution.note, style="red"), soft_wrap=True)
             return
+        if ongoing.asked is not None:
+            await _answer(session, ongoing, ongoing.asked)
         looked_seconds = time.monotonic() - begun
-        await asyncio.wait({work}, timeout=max(POLL_SECONDS, REST_PER_LOOK * looked_seconds))
+        await ongoing.wait(max(POLL_SECONDS, REST_PER_LOOK * looked_seconds))
 
 
 def _show_rest(execution: Execution, position: int, offset: int) -> tuple[int, int]:
@@ -76,3 +83,38 @@ def _bytes_after(text: Text, offset: int) -> Iterator[bytes]:
         while offset < text.size_bytes and (piece := file.read(min(CHUNK_BYTES, text.size_bytes - offset))):
             offset += len(piece)
             yield piece
+
+
+async def _answer(session: Session, ongoing: OngoingExecution, asked: InputRequest) -> None:
+    """Give the code a line of standard input; at its end, or when the code ends first, there is none."""
+    over = asyncio.create_task(ongoing.finished.wait())
+    line = _line(asked)
+    try:
+        await asyncio.wait((over, line), return_when=asyncio.FIRST_COMPLETED)
+        if over.done():
+            return
+        if text := line.result():
+            session.send_input(ongoing, text.rstrip("\n"))
+        else:
+            err.print("input() met the end of standard input.")
+            await session.cancel(ongoing)
+    finally:
+        over.cancel()
+
+
+def _line(asked: InputRequest) -> asyncio.Future[str]:
+    """Read a line; empty at the end. In a thread that dies with us, as nothing else ends such a read."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        if asked.password and sys.stdin.isatty():
+            text = getpass.getpass(asked.prompt) + "\n"
+        else:
+            print(asked.prompt, end="", flush=True)
+            text = sys.stdin.readline()
+        with suppress(RuntimeError):  # we have left meanwhile
+            loop.call_soon_threadsafe(future.set_result, text)
+
+    threading.Thread(target=read, daemon=True).start()
+    return future

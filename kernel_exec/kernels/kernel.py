@@ -291,8 +291,9 @@ class Kernel:
             on_output(message)
 
     def _tell_widgets(self, parent: str) -> None:
-        for change in self._widgets.changes():
-            self._put_out(parent, change)
+        with _logged("iopub"):
+            for change in self._widgets.changes():
+                self._put_out(parent, change)
 
     def _forget_if_settled(self, request: Request) -> None:
         if request.settled:

@@ -98,9 +98,10 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
             on_interrupt(signal.default_int_handler)
         try:
             return await do_execute(code, *args, **options)
-        except KeyboardInterrupt:
-            error = {"ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
-            return {"status": "error", "execution_count": kernel.execution_count, **error}
+        except (Exception, KeyboardInterrupt) as error:  # also of an exception that has no `str`
+            name = type(error).__name__
+            reply = {"ename": name, "evalue": "", "traceback": [name]}
+            return {"status": "error", "execution_count": kernel.execution_count, **reply}
         finally:
             on_interrupt(remember)
 

@@ -47,7 +47,7 @@ class OutputWidgets:
 
     def changes(self) -> list[Message]:
         """What was caught since the last call, as the messages by which widgets tell their state."""
-        changes = []
+        changes: list[Message] = []
         for name in self._changed & self._models.keys():
             state = {"outputs": [output for output, _ in self._models[name].outputs]}
             data = {"method": "update", "state": state, "buffer_paths": []}

@@ -12,6 +12,7 @@ from kernel_exec.runtime import Runtime, open_runtime
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.environment_tools import add_environment_tools
 from kernel_exec.server.execution_tools import add_execution_tools
+from kernel_exec.server.notebook_tools import add_notebook_tools
 from kernel_exec.server.prompts import add_prompts
 from kernel_exec.server.resources import add_resources
 from kernel_exec.server.session_tools import add_session_tools
@@ -54,6 +55,7 @@ def create_server(settings: Settings, *, runtime: Runtime | None = None, **optio
         **options,
     )
     add_execution_tools(server)
+    add_notebook_tools(server)
     add_session_tools(server)
     add_environment_tools(server)
     add_status_tools(server)

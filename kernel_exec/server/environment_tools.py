@@ -81,9 +81,7 @@ def add_environment_tools(server: KernelExecServer) -> None:
         ] = None,
         path: Annotated[
             str | None,
-            Field(
-                description="Register this existing venv instead; it is never deleted from disk"
-            ),
+            Field(description="Register this existing venv instead; it is never deleted from disk"),
         ] = None,
         install_kernel: Annotated[
             bool, Field(description="With path: put ipykernel there, instead of leaving it unwritten")

@@ -13,7 +13,7 @@ from kernel_exec.runtime import Runtime
 from kernel_exec.server.calls import principal
 from kernel_exec.server.content import output_resource
 from kernel_exec.sessions.execution import Execution
-from kernel_exec.sessions.notebook import render, to_notebook
+from kernel_exec.sessions.notebook import render, session_notebook
 from kernel_exec.sessions.outputs import Stream
 
 __all__ = ["add_resources", "read_output"]
@@ -47,8 +47,8 @@ def add_resources(server: MCPServer[Runtime]) -> None:
             record = _runtime(ctx).sessions.record(unquote(session), principal())
         except KernelExecError as error:
             raise ResourceNotFoundError(str(error)) from error
-        executions = list(_runtime(ctx).history.executions(record.id))
-        return await asyncio.to_thread(lambda: render(to_notebook(record, executions), "ipynb"))
+        found = await session_notebook(_runtime(ctx).history, record)
+        return await asyncio.to_thread(render, found, "ipynb")
 
     @server.resource(
         "kernel-exec://environments/{environment}/requirements",

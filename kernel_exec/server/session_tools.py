@@ -3,12 +3,13 @@
 from typing import Annotated
 
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from kernel_exec.server.arguments import SessionName
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, principal, runtime, show, structured, text
 from kernel_exec.server.tables import mebibytes, seconds, table
+from kernel_exec.sessions.inspection import Detail, Variable, Variables, describe, list_variables
 from kernel_exec.sessions.session import SessionState
 from kernel_exec.sessions.sessions import DEFAULT_SESSION
 
@@ -63,6 +64,24 @@ def add_session_tools(server: KernelExecServer) -> None:
             "execute_code opens a new session of that name."
         )
 
+    @server.tool(structured_output=False, annotations=READS)
+    async def inspect_session(
+        ctx: ToolContext,
+        session: SessionName = DEFAULT_SESSION,
+        name: Annotated[
+            str | None,
+            Field(description="Show this object in detail; a dotted name works: numpy.linalg.norm"),
+        ] = None,
+    ) -> CallToolResult:
+        """Variables of a session with type, shape, size and a preview; or one object's signature and docs.
+
+        Runs none of the user's code, and works while the session is busy.
+        """
+        opened = runtime(ctx).sessions.get(session, principal())
+        if name is not None:
+            return text(_detail(await describe(opened, name)))
+        return text(_variables(session, await list_variables(opened)))
+
     @server.tool(annotations=READS)
     async def list_sessions(ctx: ToolContext) -> Annotated[CallToolResult, SessionList]:
         """Open sessions with environment, state, memory, CPU, queue and idle time."""
@@ -83,3 +102,52 @@ def add_session_tools(server: KernelExecServer) -> None:
         ]
         shown = table(("session", "environment", "state", "memory", "CPU", "idle", "queue"), rows)
         return structured(shown, SessionList(sessions=states))
+
+
+def _variables(session: str, found: Variables) -> str:
+    """The namespace, for a reader."""
+    blocks = []
+    if found.variables:
+        rows = [(one.name, one.type, _extent(one), _size(one), one.preview) for one in found.variables]
+        blocks.append(table(("variable", "type", "extent", "size", "preview"), rows))
+    for kind, names in (
+        ("functions", found.functions),
+        ("classes", found.classes),
+        ("modules", found.modules),
+    ):
+        if names:
+            blocks.append(f"{kind}: {', '.join(names)}")
+    if found.omitted:
+        blocks.append(f"{found.omitted} more names are not shown.")
+    return "\n".join(blocks) or f"Session {session!r} has no variables."
+
+
+def _detail(found: Detail) -> str:
+    """One object, for a reader."""
+    one = found.variable
+    lines = [f"{one.name}: {one.type} {_extent(one)}".rstrip()]
+    if found.version:
+        lines.append(f"version {found.version}")
+    if found.file:
+        lines.append(f"file {found.file}")
+    if found.signature:
+        lines.append(f"{one.name}{found.signature}")
+    if one.preview:
+        lines.append(one.preview)
+    if found.columns:
+        lines.append(table(("column", "dtype"), [(column.name, column.dtype) for column in found.columns]))
+    if found.documentation:
+        lines += ["", found.documentation]
+    if found.members:
+        lines += ["", f"members: {', '.join(found.members)}"]
+    return "\n".join(lines)
+
+
+def _extent(one: Variable) -> str:
+    if one.shape is not None:
+        return " x ".join(map(str, one.shape))
+    return "" if one.length is None else str(one.length)
+
+
+def _size(one: Variable) -> str:
+    return "" if one.size_bytes is None else f"{one.size_bytes:,} B"

@@ -25,6 +25,7 @@ class SessionRecord:
     environment: str
     directory: Path
     kernel_info: Mapping[str, Any]
+    opened: float
 
 
 class History:
@@ -51,12 +52,13 @@ class History:
     ) -> SessionRecord:
         """Begin a session's history. Names may repeat: a later session of a name is another one."""
         info = {key: kernel_info[key] for key in ("language_info", "implementation") if key in kernel_info}
+        opened = time.time()
         session = self._database.insert(
             "INSERT INTO sessions (name, principal, environment, directory, server, kernel_info, opened)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (name, principal, environment, str(directory), server, json.dumps(info), time.time()),
+            (name, principal, environment, str(directory), server, json.dumps(info), opened),
         )
-        return SessionRecord(session, name, environment, directory, info)
+        return SessionRecord(session, name, environment, directory, info, opened)
 
     def close_session(self, session: int) -> None:
         """Note that the session is closed; its history stays."""
@@ -71,7 +73,12 @@ class History:
         if row is None:
             return None
         return SessionRecord(
-            row["id"], row["name"], row["environment"], Path(row["directory"]), json.loads(row["kernel_info"])
+            row["id"],
+            row["name"],
+            row["environment"],
+            Path(row["directory"]),
+            json.loads(row["kernel_info"]),
+            row["opened"],
         )
 
     def end_sessions_of(self, alive: Callable[[str], bool]) -> None:
