@@ -190,6 +190,9 @@ async def run_demo(directory: Path, console: Console, *, offline: bool = False) 
 
     Raises: KernelExecError.
     """
+    notebook = directory / NOTEBOOK
+    if notebook.exists() and '"kernel_exec"' not in notebook.read_text(errors="replace"):
+        raise KernelExecError(f"There is a {notebook} already.", "Move it, or pass another --directory.")
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "kernel_exec", "serve", "--workspace", str(directory)],
@@ -207,7 +210,7 @@ async def run_demo(directory: Path, console: Console, *, offline: bool = False) 
             failure = KernelExecError(f"The demo ended: {error}.", "`kernel-exec doctor` may say why.")
     if failure is not None:
         raise failure
-    return directory / NOTEBOOK
+    return notebook
 
 
 async def _drive(transcript: Transcript, *, offline: bool) -> None:
@@ -217,7 +220,7 @@ async def _drive(transcript: Transcript, *, offline: bool) -> None:
         await _prepare(transcript)
         await _execute(transcript, WEATHER, {"environment": ENVIRONMENT})
     transcript.title("The session leaves as a notebook")
-    await transcript.call("export_notebook", path=NOTEBOOK, session=SESSION)
+    await transcript.call("export_notebook", path=NOTEBOOK, session=SESSION, overwrite=True)
     await transcript.call("close_session", session=SESSION)
 
 

@@ -41,6 +41,12 @@ async def test_the_offline_demo_keeps_data_across_a_timeout_and_leaves_a_noteboo
     home = tmp_path / "home"
     home.mkdir()
     (home / "layers").symlink_to(runtime.settings.home / "layers")
+    (tmp_path / "demo.ipynb").write_text("mine")
+    refused = await demo(home, tmp_path, "--offline")
+    assert refused.returncode == 1
+    assert refused.errors.startswith(f"There is a {tmp_path}/demo.ipynb already.\nMove it")
+    (tmp_path / "demo.ipynb").unlink()
+
     done = await demo(home, tmp_path, "--offline")
     assert done.returncode == 0, (done.output, done.errors)
     assert done.errors == ""

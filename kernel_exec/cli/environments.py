@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from kernel_exec.cli.terminal import Commands, err, out, run_to_end, table, working
-from kernel_exec.environments import Change, Environment, Environments
+from kernel_exec.environments import Change, Environment, Environments, Unused
 from kernel_exec.errors import InvalidInput, KernelExecError
 from kernel_exec.kernels.launch import MARKER
 from kernel_exec.settings import load_settings
@@ -44,10 +44,20 @@ def _duration(text: str) -> timedelta:
 
 
 def _at_work(doing: str, work: Callable[[Environments, Tell], Coroutine[Any, Any, Result]]) -> Result:
-    """Run *work* with a line that says what goes on."""
-    environments = Environments(load_settings())
+    """Run *work* with a line that says what goes on.
+
+    What environments do in the background (compiling) is not waited for: first imports do it as well.
+    """
+
+    async def whole() -> Result:
+        environments = Environments(load_settings())
+        try:
+            return await work(environments, tell)
+        finally:
+            await environments.close()
+
     with working(doing) as tell:
-        return run_to_end(work(environments, tell))
+        return run_to_end(whole())
 
 
 @app.command("list")
@@ -100,9 +110,9 @@ def create(
     offline: Offline = False,
 ) -> None:
     """Create an environment: anew, as a clone of another one, or by adopting an existing venv."""
-
-    async def make(environments: Environments, tell: Tell) -> tuple[Environment, int]:
-        made = await environments.create(
+    made = _at_work(
+        f"Creating {environment}",
+        lambda environments, tell: environments.create(
             environment,
             python=python,
             packages=packages or (),
@@ -114,26 +124,27 @@ def create(
             install_kernel=install_kernel,
             offline=offline,
             on_progress=tell,
-        )
-        return made, len(await environments.packages(environment))
-
-    made, count = _at_work(f"Creating {environment}", make)
+        ),
+    )
+    count = len(_at_work("Reading", lambda environments, _: environments.packages(environment)))
     out.print(f"Environment {made.name!r} is ready: Python {made.python}, {count} packages.")
 
 
 @app.command()
 def delete(environment: Name, yes: Yes = False) -> None:
     """Delete an environment from disk; an adopted one is only forgotten."""
-    environments = Environments(load_settings())
-    found = {one.name: one for one in run_to_end(environments.list())}.get(environment)
+    existing = _at_work("Reading environments", lambda environments, _: environments.list())
+    found = {one.name: one for one in existing}.get(environment)
     if found is not None:
         _refuse_in_use(found)
     if found is not None and not yes:
         adopted = found.source == "adopted"
         question = f"Forget environment {environment!r}? Its files in {found.path} stay." if adopted else ""
         typer.confirm(question or f"Delete environment {environment!r} from disk?", abort=True, err=True)
-    with working(f"Deleting {environment}") as tell:
-        run_to_end(environments.delete(environment, on_progress=tell))
+    _at_work(
+        f"Deleting {environment}",
+        lambda environments, tell: environments.delete(environment, on_progress=tell),
+    )
     out.print(f"Environment {environment!r} is deleted.")
 
 
@@ -219,11 +230,15 @@ def prune(
 
     The default environment, adopted ones and those with running kernels are spared.
     """
-    environments = Environments(load_settings())
-    with working("Looking for unused environments"):
-        kernels = _kernels()
-        keep = [one.name for one in run_to_end(environments.list()) if str(one.path) in kernels]
-        unused = run_to_end(environments.prune(unused_for, keep=keep, dry_run=True))
+    kernels = _kernels()
+
+    async def go(environments: Environments, *, dry_run: bool) -> list[Unused]:
+        keep = [one.name for one in await environments.list() if str(one.path) in kernels]
+        return await environments.prune(unused_for, keep=keep, dry_run=dry_run)
+
+    unused = _at_work(
+        "Looking for unused environments", lambda environments, _: go(environments, dry_run=True)
+    )
     if not unused:
         out.print("Nothing to delete.")
         return
@@ -235,8 +250,7 @@ def prune(
         return
     if not yes:
         typer.confirm("Delete these environments?", abort=True, err=True)
-    with working("Deleting"):
-        deleted = run_to_end(environments.prune(unused_for, keep=keep))
+    deleted = _at_work("Deleting", lambda environments, _: go(environments, dry_run=False))
     out.print(f"Deleted {len(deleted)}: {', '.join(one.environment.name for one in deleted)}.")
 
 
@@ -298,25 +312,25 @@ def pythons() -> None:
     table(("python", "path"), [(one.version, str(one.path)) for one in found])
 
 
-def _kernels() -> Mapping[str, set[str]]:
-    """The running kernels by the venv that they run in, whichever process started them.
-
-    Each has a marker of its own in its environment variables, which begins with its server's pid.
-    """
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for process in psutil.process_iter(["environ"]):
+def _kernels() -> Mapping[str, list[int]]:
+    """The processes of running kernels by the venv that they run in, whoever started them."""
+    marked = {}
+    for process in psutil.process_iter(["environ", "ppid"]):
         variables = process.info["environ"] or {}
         if marker := variables.get(MARKER):
-            found[variables.get("VIRTUAL_ENV", "")].add(marker)
+            marked[process.pid] = marker, process.info["ppid"], variables.get("VIRTUAL_ENV", "")
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for pid, (marker, parent, venv) in sorted(marked.items()):
+        if marked.get(parent, ("",))[0] != marker:  # else a child of the kernel
+            found[venv].append(pid)
     return found
 
 
 def _refuse_in_use(environment: Environment) -> None:
     if kernels := _kernels().get(str(environment.path)):
-        servers = ", ".join(sorted({kernel.split("-")[0] for kernel in kernels}))
         raise KernelExecError(
-            f"Environment {environment.name!r} is in use by {len(kernels)} kernels of process {servers}.",
-            "Close these sessions with close_session, or end the process, and try again.",
+            f"Environment {environment.name!r} is in use by kernels: process {', '.join(map(str, kernels))}.",
+            "Close their sessions with close_session, or end the program that has them, and try again.",
         )
 
 

@@ -1,6 +1,7 @@
 """A live kernel: talk to it, interrupt it, notice its end."""
 
 import asyncio
+import signal
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ READ_SLICE_SECONDS = 0.01
 QUIET_MILLISECONDS = 50
 # The kernel has taken a request up, or is in no state to hear an interrupt, within this time.
 BEGIN_SECONDS = 1.0
+# After an interrupt Python is reminded to look for it, by a signal that does nothing else; see `startup`.
+REMIND_SECONDS = (0.05, 0.1)
 # Late output finds the execution that caused it among this many; that of older ones joins the latest.
 REMEMBERED_EXECUTIONS = 2_000
 OUTPUT_TYPES = {
@@ -185,6 +188,10 @@ class Kernel:
             return
         try:
             await self._manager.interrupt_kernel()
+            for delay_seconds in REMIND_SECONDS:
+                await asyncio.wait({request.reply}, timeout=delay_seconds)
+                if not request.reply.done() and hasattr(signal, "SIGURG"):
+                    await self._manager.signal_kernel(signal.SIGURG)
         except (OSError, RuntimeError) as error:  # it ended meanwhile
             log.debug("interrupt failed", error=str(error))
 

@@ -72,9 +72,13 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
     import signal
     import threading
 
-    interrupted = False
+    begun = interrupted = False
     interrupt = compile("raise KeyboardInterrupt", "<interrupt>", "exec")
     pre_handler_hook, do_execute, run_code = kernel.pre_handler_hook, kernel.do_execute, shell.run_code
+
+    # Python sees a signal late if it comes just before a system call; the server then sends this one too.
+    if hasattr(signal, "SIGURG"):
+        signal.signal(signal.SIGURG, lambda signum, frame: None)
 
     def remember(signum: int, frame: Any) -> None:
         nonlocal interrupted
@@ -88,17 +92,18 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
             signal.signal(signal.SIGINT, handler)
 
     def before_request() -> None:
-        nonlocal interrupted
+        nonlocal begun, interrupted
         pre_handler_hook()
         on_interrupt(remember)
-        interrupted = False
+        begun = interrupted = False
 
     async def execute(code: str, *args: Any, **options: Any) -> Any:
         if not code:  # a request for expressions alone
             on_interrupt(signal.default_int_handler)
         try:
             return await do_execute(code, *args, **options)
-        except (Exception, KeyboardInterrupt) as error:  # also of an exception that has no `str`
+        # Also of an exception that has no `str`, and of code that awaits and was cancelled before it began.
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             name = type(error).__name__
             reply = {"ename": name, "evalue": "", "traceback": [name]}
             return {"status": "error", "execution_count": kernel.execution_count, **reply}
@@ -115,15 +120,13 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
         return handle
 
     async def run(code: Any, *args: Any, **options: Any) -> Any:
-        nonlocal interrupted
-        if in_main_thread():
+        nonlocal begun
+        if not begun and in_main_thread():  # the first statement; from here on the handler is the user's
+            begun = True
             handler = signal.getsignal(signal.SIGINT)
             # For code that awaits ipykernel has one of its own, which its sleeping event loop does not see.
-            signal.signal(
-                signal.SIGINT, signal.default_int_handler if handler is remember else waking(handler)
-            )
-            if interrupted:
-                interrupted, code = False, interrupt
+            on_interrupt(signal.default_int_handler if handler is remember else waking(handler))
+            code = interrupt if interrupted else code
         return await run_code(code, *args, **options)
 
     kernel.pre_handler_hook, kernel.do_execute, shell.run_code = before_request, execute, run

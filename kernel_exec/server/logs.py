@@ -35,6 +35,8 @@ def configure_logging(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for library in ("filelock", "traitlets"):  # their details would bury ours
+        logging.getLogger(library).setLevel(max(logging.INFO, logging.root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -27,6 +27,9 @@ def _joined(outputs: list[Any]) -> list[Any]:
     """How a stream is cut into messages is a matter of time."""
     joined: list[Any] = []
     for output in json.loads(json.dumps(outputs)):
+        if output["output_type"] == "error" and not output["traceback"]:
+            # IPython writes an exception group to stderr; that it is an error, only the reply says.
+            continue
         last = joined[-1] if joined else {}
         if output["output_type"] == "stream" == last.get("output_type") and output["name"] == last["name"]:
             last["text"] += output["text"]

@@ -36,7 +36,11 @@ def run_with_nbclient(settings: Settings, rich_environment: str) -> Run:
         client = NotebookClient(
             notebook, km=manager, timeout=60, resources={"metadata": {"path": str(settings.workspace)}}
         )
-        await client.async_execute()
+        try:
+            await client.async_execute()
+        finally:  # nbclient does neither for a manager that it was given
+            client.kc.stop_channels()
+            await manager.shutdown_kernel(now=True)
         nbformat.validate(notebook)
         return notebook
 

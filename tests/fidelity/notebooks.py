@@ -14,6 +14,10 @@ NOTEBOOKS: dict[str, list[str | tuple[str, str]]] = {
         "%%capture caught\nprint('not shown')",
         "print(caught.stdout)",
         "import threading\nthread = threading.Thread(target=print, args=['of a thread'])\nthread.start(); thread.join()",
+        "go, done = threading.Event(), threading.Event()\n"
+        "def late(): go.wait(); print('late', flush=True); done.set()\n"
+        "threading.Thread(target=late).start()\nprint('started')",
+        "go.set(); done.wait(5); print('joined')",
         "await __import__('asyncio').sleep(0.01); 'awaited'",
         "sum?",
     ],
@@ -64,10 +68,5 @@ NOTEBOOKS: dict[str, list[str | tuple[str, str]]] = {
         "slider = w.IntSlider(value=3, description='n')\ndisplay(slider)\nslider.value = 5",
         "@w.interact(n=(0, 5))\ndef show(n): print('interacted', n)",
         "slider.close()",
-    ],
-    "comms": [
-        "from comm import create_comm\ncomm = create_comm(target_name='nobody', data=['not', 'a', 'dict'])\n"
-        "comm.send({'state': 'none'}, buffers=[b'x'])\nprint('sent')",
-        "comm.close()\n'closed'",
     ],
 }

@@ -57,7 +57,7 @@ def execution_of(text: str) -> str:
     return text.rpartition("execution ")[2].split()[0]
 
 
-@pytest.fixture(params=["auto", "legacy"])
+@pytest.fixture(params=["auto", pytest.param("legacy", marks=pytest.mark.slow)])
 def era(request: pytest.FixtureRequest) -> Iterator[str]:
     """The newest protocol, and the one with a handshake."""
     yield request.param
