@@ -46,8 +46,12 @@ def settings() -> str:
 def _shown(value: object) -> str:
     if value in (None, (), {}, ""):
         return "-"
+    if isinstance(value, dict):
+        return ", ".join(f"`{name}`: {' '.join(listed)}" for name, listed in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(f"`{one}`" for one in value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:,}"
+        return f"{value:g}" if value < 10_000 else f"{value:,}"
     return f"`{value}`"
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from kernel_exec import __version__
 from kernel_exec.cli import app
+from kernel_exec.environments.trees import linked_copy
 from kernel_exec.processes import Completed, run
 from kernel_exec.runtime import Runtime
 from kernel_exec.settings import Settings
@@ -130,10 +131,14 @@ def test_an_environment_is_made_listed_changed_and_deleted(cli: Cli, tmp_path: P
 
 
 def test_an_existing_venv_is_adopted_and_only_forgotten(cli: Cli, runtime: Runtime) -> None:
-    venv = Path("venv")
-    venv.symlink_to(runtime.environments.get("default").path)
-    assert "outside the workspace" in cli("env", "create", "mine", "--path", "venv", code=1).stderr
-    assert "can only be combined" in cli("env", "create", "mine", "x", "--path", "venv", code=1).stderr
+    linked_copy(runtime.environments.get("default").path, Path("venv"))
+    assert "can only be combined" in cli("env", "create", "mine", "six", "--path", "venv", code=1).stderr
+    assert "outside the workspace" in cli("env", "create", "mine", "--path", "/usr", code=1).stderr
+    cli("env", "create", "mine", "--path", "venv")
+    asked = cli("env", "delete", "mine", answer="y\n").stderr
+    assert f"Its files in {Path('venv').resolve()} stay." in asked
+    assert Path("venv", "pyvenv.cfg").is_file()
+    assert "No environments yet" in cli("env", "list").output
 
 
 def test_a_damaged_environment_is_found_and_repaired(cli: Cli, own_home: Path) -> None:

@@ -72,9 +72,7 @@ def add_environment_tools(server: KernelExecServer) -> None:
         ] = None,
         requirements_file: Annotated[
             str | None,
-            Field(
-                description="Install what this requirements file, pyproject.toml or exported notebook asks for"
-            ),
+            Field(description="Install what this requirements file, pyproject.toml or notebook asks for"),
         ] = None,
         preset: Annotated[
             str | None, Field(description="Install this list of packages of the settings")

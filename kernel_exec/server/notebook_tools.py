@@ -29,7 +29,6 @@ from kernel_exec.sessions.archive import Archive, files_since, read_archive, res
 from kernel_exec.sessions.files import FileRun, Step, execute_file
 from kernel_exec.sessions.history import SessionRecord
 from kernel_exec.sessions.notebook import Format, export, render, session_notebook
-from kernel_exec.sessions.session import Session
 from kernel_exec.sessions.sessions import DEFAULT_SESSION
 from kernel_exec.workspace import file_to_read, file_to_write
 

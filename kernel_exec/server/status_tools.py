@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+from datetime import datetime
 from typing import Annotated
 
 import psutil
@@ -14,7 +15,6 @@ import kernel_exec
 from kernel_exec.runtime import Runtime
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, runtime, structured
-from kernel_exec.server.environment_tools import EnvironmentState, environment_states
 from kernel_exec.server.tables import mebibytes
 from kernel_exec.sessions.session import SessionState
 
@@ -31,6 +31,21 @@ LIMITS = (
 )
 
 
+class EnvironmentHealth(BaseModel):
+    """One environment; *problems* is empty when a kernel can start in it."""
+
+    name: str
+    python: str
+    python_runs: bool
+    ipykernel: str | None
+    ipykernel_is_tested: bool
+    kernelspec_is_valid: bool
+    packages: int
+    size_bytes: int
+    last_used: datetime
+    problems: list[str]
+
+
 class Health(BaseModel):
     """The server, what it runs and what the machine has left. Sizes in bytes, loads in percent."""
 
@@ -38,7 +53,7 @@ class Health(BaseModel):
     python: str
     home: str
     workspace: str
-    environments: list[EnvironmentState]
+    environments: list[EnvironmentHealth]
     sessions: list[SessionState]
     limits: dict[str, float]
     server_memory_bytes: int
@@ -52,11 +67,15 @@ class Health(BaseModel):
 
 async def health(owner: Runtime) -> Health:
     """Measure everything; takes some milliseconds per session and environment."""
-    environments = await environment_states(owner)
+    environments = [await _environment(owner, one.name) for one in await owner.environments.list()]
     sessions = [await session.state() for session in owner.sessions.list(None)]
     memory = psutil.virtual_memory()
     disk = shutil.disk_usage(owner.settings.home)
-    problems = [f"Environment {one.name!r} is broken: {one.broken}." for one in environments if one.broken]
+    problems = [
+        f"Environment {one.name!r}: {'; '.join(one.problems)}. Call repair_environment({one.name!r})."
+        for one in environments
+        if one.problems
+    ]
     problems += [f"Session {one.name!r} has no kernel." for one in sessions if one.state == "failed"]
     if disk.free < 1 << 30:
         problems.append(f"Only {mebibytes(disk.free)} of disk are free in {owner.settings.home}.")
@@ -75,6 +94,22 @@ async def health(owner: Runtime) -> Health:
         memory_available_bytes=memory.available,
         disk_free_bytes=disk.free,
         problems=problems,
+    )
+
+
+async def _environment(owner: Runtime, name: str) -> EnvironmentHealth:
+    found = await owner.environments.health(name)
+    return EnvironmentHealth(
+        name=name,
+        python=found.environment.python,
+        python_runs=found.python_runs,
+        ipykernel=found.ipykernel,
+        ipykernel_is_tested=found.ipykernel_is_tested,
+        kernelspec_is_valid=found.kernelspec_is_valid,
+        packages=found.packages,
+        size_bytes=found.size_bytes,
+        last_used=found.last_used,
+        problems=list(found.problems),
     )
 
 
@@ -97,7 +132,11 @@ def health_lines(found: Health) -> list[str]:
         f"CPU {found.cpu_percent:.0f} % of {found.cpu_count} cores",
         f"memory {mebibytes(found.memory_available_bytes)} available of "
         f"{mebibytes(found.memory_total_bytes)}",
-        f"environments: {', '.join(one.name for one in found.environments) or 'none yet'}",
+        *(
+            f"environment {one.name}: Python {one.python}, ipykernel {one.ipykernel or 'missing'}, "
+            f"{one.packages} packages, {mebibytes(one.size_bytes)}"
+            for one in found.environments
+        ),
         f"sessions: {', '.join(f'{one.name} ({one.state})' for one in found.sessions) or 'none open'}",
         "limits: " + ", ".join(f"{name} {value:g}" for name, value in found.limits.items()),
     ]

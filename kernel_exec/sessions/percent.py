@@ -38,7 +38,7 @@ def to_percent(notebook: NotebookNode) -> str:
 def _cell(cell: NotebookNode) -> str:
     tags = cell.metadata.get("tags", [])
     options = f" tags={json.dumps(tags)}" if tags else ""
-    source = cell.source.rstrip("\n")
+    source = re.sub(r"\r\n?", "\n", cell.source).rstrip("\n")  # Python ends a line there, and a comment
     magic = re.match(r"\s*%%(\w+)[ \t]*(.*)\n?", source)
     if magic and magic[1] in _LANGUAGES:
         arguments = f" magic_args={json.dumps(magic[2])}" if magic[2] else ""
@@ -68,4 +68,5 @@ def _is_python(source: str) -> bool:
 
 
 def _commented(source: str) -> str:
-    return "\n".join(f"# {line}".rstrip() for line in source.split("\n"))
+    # A file with a NUL is no Python, not even in a comment.
+    return "\n".join(f"# {line}".rstrip() for line in source.replace("\0", "\N{SYMBOL FOR NULL}").split("\n"))

@@ -17,7 +17,9 @@ def arm(token: str, source: str, path: str, arguments: Any) -> None:
     before: list[Any] = []
 
     def begin(info: Any) -> None:
-        if info.raw_cell == source:
+        # Of several that wait for the same source, the first takes it.
+        if info.raw_cell == source and not hasattr(info, "script"):
+            info.script = path
             shell.events.unregister("pre_run_cell", begin)
             shell.events.register("post_run_cell", end)
             before.extend([sys.argv, shell.user_ns.get("__file__", MISSING)])

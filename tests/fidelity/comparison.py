@@ -19,7 +19,9 @@ def comparable(cells: list[Any], metadata: Any) -> tuple[list[Any], list[Any]]:
         if model["model_name"] == "OutputModel"
     ]
     numbers: dict[str, str] = {}
-    text = _WIDGET.sub(lambda match: numbers.setdefault(match[0], f"widget {len(numbers)}"), json.dumps(outputs))
+    text = _WIDGET.sub(
+        lambda match: numbers.setdefault(match[0], f"widget {len(numbers)}"), json.dumps(outputs)
+    )
     return json.loads(text), sorted(caught, key=json.dumps)
 
 

@@ -37,7 +37,7 @@ NOTEBOOKS: dict[str, list[str | tuple[str, str]]] = {
     ],
     "media": [
         "from IPython.display import *\ndisplay(HTML('<b>bold</b>'), Markdown('*m*'), Latex('$x$'), JSON({'a': [1]}))",
-        "SVG('<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><circle r=\"4\"/></svg>')",
+        'SVG(\'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="4"/></svg>\')',
         "display(Image(data=bytes.fromhex('89504e470d0a1a0a') + b'x' * 200_000, format='png', width=10))",
         "Javascript('1'), Pretty('pretty')",
         "display({'application/vnd.test+json': {'a': 1}, 'text/plain': 't'}, metadata={'m': {'k': 1}}, raw=True)",
@@ -47,7 +47,10 @@ NOTEBOOKS: dict[str, list[str | tuple[str, str]]] = {
     ],
     "errors": [
         ("1 / 0", "raises-exception"),
-        ("def f(n):\n    return f(n - 1) if n else int('x')\nprint('before', flush=True)\nf(3)", "raises-exception"),
+        (
+            "def f(n):\n    return f(n - 1) if n else int('x')\nprint('before', flush=True)\nf(3)",
+            "raises-exception",
+        ),
         ("if True:", "raises-exception"),
         ("raise SystemExit(3)", "raises-exception"),
         ("raise ExceptionGroup('several', [ValueError(1), TypeError('é')])", "raises-exception"),

@@ -85,7 +85,9 @@ async def test_output_that_comes_while_nothing_runs_joins_the_last_execution(
     runtime: Runtime, open_session: OpenSession
 ) -> None:
     session = await open_session()
-    last = await session.execute("import threading; threading.Timer(0.2, print, ['late']).start(); print('done')")
+    last = await session.execute(
+        "import threading; threading.Timer(0.2, print, ['late']).start(); print('done')"
+    )
     async with asyncio.timeout(5):
         while "late" not in runtime.sessions.execution(last.id).text:
             await asyncio.sleep(0.01)

@@ -26,7 +26,7 @@ def notebook_file(path: Path, *cells: str | tuple[str, str], language: str = "py
 async def test_a_script_sees_its_arguments_and_its_name_and_leaves_none_behind(
     session: Session, tmp_path: Path
 ) -> None:
-    path = tmp_path / "it's \"a\" script.py"
+    path = tmp_path / 'it\'s "a" script.py'
     path.write_text("import sys\nprint(sys.argv, __file__, __name__)\nkept = 1\n1 / 0")
     before = (await session.execute("import sys; sys.argv")).text
     run = await execute_file(session, path, arguments=["--x", "é'\n"])
@@ -38,13 +38,17 @@ async def test_a_script_sees_its_arguments_and_its_name_and_leaves_none_behind(
     assert after.text == f"False 1\n{before}"
 
 
-async def test_a_script_gives_back_the_file_name_that_the_session_had(session: Session, tmp_path: Path) -> None:
+async def test_a_script_gives_back_the_file_name_that_the_session_had(
+    session: Session, tmp_path: Path
+) -> None:
     path = tmp_path / "a.py"
     path.write_text("__file__")
     await session.execute("__file__ = 'mine'")
     run = await execute_file(session, path)
     assert run.complete and run.executions[0].text == repr(str(path))
-    assert (await session.execute("__import__('sys').modules['__main__'].__dict__.pop('__file__')")).text == "'mine'"
+    assert (
+        await session.execute("__import__('sys').modules['__main__'].__dict__.pop('__file__')")
+    ).text == "'mine'"
 
 
 async def test_scripts_that_wait_in_the_queue_each_get_their_own_arguments(
@@ -63,7 +67,9 @@ async def test_scripts_that_wait_in_the_queue_each_get_their_own_arguments(
     assert [(await run).executions[0].text for run in runs] == ["['a']\n", "['b']\n"]
     own = (await session.execute("len(sys.argv) > 1")).text
     assert (await between).text == own
-    assert (await session.execute(path.read_text())).text == (await session.execute("print(sys.argv[1:])")).text
+    assert (await session.execute(path.read_text())).text == (
+        await session.execute("print(sys.argv[1:])")
+    ).text
 
 
 async def test_a_script_is_decoded_as_it_declares(session: Session, tmp_path: Path) -> None:
@@ -162,7 +168,8 @@ async def test_a_notebook_of_an_older_format_is_upgraded(session: Session, tmp_p
 
 
 @pytest.mark.parametrize(
-    "content", ["", "no json", "[]", "3", "{}", '{"nbformat": 4}', '{"nbformat": 99, "cells": []}', "\ufeff{}"]
+    "content",
+    ["", "no json", "[]", "3", "{}", '{"nbformat": 4}', '{"nbformat": 99, "cells": []}', "\ufeff{}"],
 )
 async def test_a_file_that_is_no_notebook_is_said_to_be_none(
     session: Session, tmp_path: Path, content: str
@@ -189,6 +196,8 @@ async def test_a_file_that_finds_the_queue_full_is_not_run(session: Session, tmp
     path = tmp_path / "a.py"
     path.write_text("ran = True")
     blocking = session.submit("import time; time.sleep(60)")
+    while not session.executing:
+        await asyncio.sleep(0.01)
     waiting = []
     with pytest.raises(QueueFull):
         while True:

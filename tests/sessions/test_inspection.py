@@ -10,7 +10,7 @@ from kernel_exec.sessions.inspection import describe, list_variables
 from kernel_exec.sessions.session import Session
 from tests.conftest import OpenSession
 
-HOSTILE = '''
+HOSTILE = """
 import time
 def hang(*_, **__): time.sleep(60)
 class Meta(type):
@@ -25,7 +25,7 @@ evil, worse, items = Evil(), object.__new__(Worse), List([1, 2])
 mixed = [evil, {"key": worse}, items]
 def function(a, b=evil, *, c: worse = items): pass
 len = list = dir = type = str = repr = sorted = print = vars = exec = eval = getattr = isinstance = None
-'''
+"""
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -48,7 +48,8 @@ async def test_a_timeout_interrupts_and_keeps_variables(session: Session, kind: 
     ongoing = session.submit(f"print('begun')\n{INTERRUPTIBLE[kind]}", timeout_seconds=0.4)
     await ongoing.finished.wait()
     execution = session.snapshot(ongoing)
-    assert (execution.status, execution.text) == ("timeout", "begun\n")
+    assert execution.status == "timeout"
+    assert execution.text.startswith("begun\n")
     assert "interrupted after 0.4 s" in execution.note
     assert "Variables are kept" in execution.note
     assert ("and again" in execution.note) >= ("swallows" in kind)

@@ -144,7 +144,9 @@ async def test_an_export_replaces_the_file_whole_and_stays_in_the_workspace(tmp_
         await export(notebook, "../a.ipynb", workspace)
 
 
-async def test_a_closed_session_still_leaves_as_a_notebook(runtime: Runtime, open_session: OpenSession) -> None:
+async def test_a_closed_session_still_leaves_as_a_notebook(
+    runtime: Runtime, open_session: OpenSession
+) -> None:
     session = await open_session("leaves")
     await session.execute("print('x' * 100_000); '\\ud800'")
     await runtime.sessions.close("leaves")
