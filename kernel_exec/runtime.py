@@ -22,7 +22,7 @@ from kernel_exec.sessions.history import History
 from kernel_exec.sessions.sessions import Sessions
 from kernel_exec.settings import Settings, load_settings
 
-__all__ = ["Runtime", "open_runtime"]
+__all__ = ["Runtime", "open_runtime", "sessions_by_environment"]
 
 T = TypeVar("T")
 
@@ -76,6 +76,17 @@ async def open_runtime(settings: Settings | None = None) -> AsyncIterator[Runtim
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await sessions.close_all()
+
+
+def sessions_by_environment(home: Path) -> dict[str, list[str]]:
+    """The names of the open sessions of all living processes on a data directory, by environment."""
+    found: dict[str, list[str]] = {}
+    if (home / "state.db").exists():
+        with contextlib.closing(History(home)) as history:
+            for name, environment, server in history.open_sessions():
+                if _alive(home, server):
+                    found.setdefault(environment, []).append(name)
+    return found
 
 
 def _make_home(home: Path) -> None:

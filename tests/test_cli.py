@@ -186,8 +186,7 @@ async def test_an_environment_in_use_by_another_process_is_not_deleted(
         "env", "delete", session.environment, "--yes", KERNEL_EXEC_HOME=str(settings.home)
     )
     assert refused.returncode == 1
-    assert session.kernel is not None
-    assert f"in use by kernels: process {session.kernel.pid}." in refused.errors
+    assert session.name in refused.errors
     assert (await session.execute("6 * 7")).text == "42"
 
 

@@ -1,20 +1,18 @@
 """`kernel-exec env`: environments from the command line, as the tools see them."""
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import psutil
 import typer
 from rich.text import Text
 
 from kernel_exec.cli.terminal import Commands, err, out, run_to_end, table, working
-from kernel_exec.environments import Change, Environment, Environments, Unused
-from kernel_exec.errors import InvalidInput, KernelExecError
-from kernel_exec.kernels.launch import MARKER
+from kernel_exec.environments import Change, Environments, Unused
+from kernel_exec.errors import InvalidInput, KernelExecError, known
+from kernel_exec.runtime import sessions_by_environment
 from kernel_exec.settings import load_settings
 
 __all__ = ["app"]
@@ -62,21 +60,22 @@ def _at_work(doing: str, work: Callable[[Environments, Tell], Coroutine[Any, Any
 
 @app.command("list")
 def list_environments() -> None:
-    """List environments with Python version, packages, disk, running kernels and description."""
+    """List environments with Python version, packages, disk, last use, open sessions and description."""
 
     async def read(environments: Environments, _: Tell) -> list[tuple[str | Text, ...]]:
-        kernels = _kernels()
+        sessions = _sessions()
         rows: list[tuple[str | Text, ...]] = []
         for one in await environments.list():
             packages = "-" if one.broken else str(len(await environments.packages(one.name)))
             told = Text(f"BROKEN: {one.broken}", style="red") if one.broken else one.description
             disk = _mebibytes(await environments.size_bytes(one.name))
-            running = len(kernels.get(str(one.path), ()))
-            rows.append((Text(one.name, style="bold"), one.python, packages, disk, str(running), told))
+            used = _ago(environments.last_used(one))
+            live = ", ".join(sessions.get(one.name, ())) or "-"
+            rows.append((Text(one.name, style="bold"), one.python, packages, disk, used, live, told))
         return rows
 
     if rows := _at_work("Reading environments", read):
-        table(("environment", "python", ">packages", ">disk", ">kernels", "description"), rows)
+        table(("environment", "python", ">packages", ">disk", "last used", "sessions", "description"), rows)
     else:
         out.print("No environments yet. The default one is made on first use.")
 
@@ -136,7 +135,7 @@ def delete(environment: Name, yes: Yes = False) -> None:
     existing = _at_work("Reading environments", lambda environments, _: environments.list())
     found = {one.name: one for one in existing}.get(environment)
     if found is not None:
-        _refuse_in_use(found)
+        _refuse_in_use(environment)
     if found is not None and not yes:
         adopted = found.source == "adopted"
         question = f"Forget environment {environment!r}? Its files in {found.path} stay." if adopted else ""
@@ -228,13 +227,12 @@ def prune(
 ) -> None:
     """Delete environments that nobody used for a while.
 
-    The default environment, adopted ones and those with running kernels are spared.
+    The default environment, adopted ones and those with open sessions are spared.
     """
-    kernels = _kernels()
+    sessions = _sessions()
 
     async def go(environments: Environments, *, dry_run: bool) -> list[Unused]:
-        keep = [one.name for one in await environments.list() if str(one.path) in kernels]
-        return await environments.prune(unused_for, keep=keep, dry_run=dry_run)
+        return await environments.prune(unused_for, keep=sessions, dry_run=dry_run)
 
     unused = _at_work(
         "Looking for unused environments", lambda environments, _: go(environments, dry_run=True)
@@ -312,26 +310,17 @@ def pythons() -> None:
     table(("python", "path"), [(one.version, str(one.path)) for one in found])
 
 
-def _kernels() -> Mapping[str, list[int]]:
-    """The processes of running kernels by the venv that they run in, whoever started them."""
-    marked = {}
-    for process in psutil.process_iter(["environ", "ppid"]):
-        variables = process.info["environ"] or {}
-        if marker := variables.get(MARKER):
-            marked[process.pid] = marker, process.info["ppid"], variables.get("VIRTUAL_ENV", "")
-    found: defaultdict[str, list[int]] = defaultdict(list)
-    for pid, (marker, parent, venv) in sorted(marked.items()):
-        if marked.get(parent, ("",))[0] != marker:  # else a child of the kernel
-            found[venv].append(pid)
-    return found
-
-
-def _refuse_in_use(environment: Environment) -> None:
-    if kernels := _kernels().get(str(environment.path)):
+def _refuse_in_use(name: str) -> None:
+    if sessions := _sessions().get(name):
         raise KernelExecError(
-            f"Environment {environment.name!r} is in use by kernels: process {', '.join(map(str, kernels))}.",
-            "Close their sessions with close_session, or end the program that has them, and try again.",
+            f"Environment {name!r} is in use by sessions: {known(sessions)}.",
+            "Close them with close_session, or end the program that has them, and try again.",
         )
+
+
+def _sessions() -> Mapping[str, list[str]]:
+    """The open sessions by environment, of whatever program."""
+    return sessions_by_environment(load_settings().home)
 
 
 def _show_changes(environment: str, changes: Sequence[Change]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -321,6 +321,10 @@ class Environments:
             launchers = [one.launcher for one in await self.list() if one.launcher is not None]
             await in_thread(self._parts.layers.discard_unused, launchers)
         return found
+
+    def last_used(self, environment: Environment) -> datetime:
+        """When *environment* was last marked as used; its creation if it never was."""
+        return self._parts.store.last_used(environment)
 
     def mark_used(self, name: str) -> None:
         """Remember for `prune` that *name* was used now."""

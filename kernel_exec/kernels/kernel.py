@@ -283,8 +283,10 @@ class Kernel:
                 _resolve(request.idle, None)
                 self._forget_if_settled(request)
         elif kind in OUTPUT_TYPES:
-            if kind == "execute_input" and request is not None:
-                _resolve(request.begun, None)
+            if request is not None:
+                request.heard += 1
+                if kind == "execute_input":
+                    _resolve(request.begun, None)
             if not self._widgets.catches(parent, message):
                 self._put_out(parent, message)
             if request is None:  # late

@@ -12,8 +12,9 @@ Message = Mapping[str, Any]
 https://jupyter-client.readthedocs.io/en/stable/messaging.html"""
 
 # The reply and the idle travel on two sockets, so either may come first. A lost idle must not hang
-# the session: after the reply, it is waited for this long.
-IDLE_GRACE_SECONDS = 2.0
+# the session: after the reply it is waited for until nothing came in this many intervals in a row.
+IDLE_WAIT_SECONDS = 0.2
+IDLE_WAITS = 10
 
 
 class KernelEnded(Exception):
@@ -34,13 +35,14 @@ OnInput = Callable[[InputRequest], None]
 
 class Request:
     """One request in flight. *begun* is done when the kernel has taken up code to execute, *reply* and
-    *idle* when these have arrived; *reply* raises KernelEnded if it never will.
+    *idle* when these have arrived; *reply* raises KernelEnded if it never will. *heard* counts outputs.
     """
 
     def __init__(self, message_id: str, on_input: OnInput | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.message_id = message_id
         self.on_input = on_input
+        self.heard = 0
         self.begun: asyncio.Future[None] = loop.create_future()
         self.idle: asyncio.Future[None] = loop.create_future()
         self.reply: asyncio.Future[Message] = loop.create_future()
@@ -58,6 +60,10 @@ class Request:
         Raises: KernelEnded.
         """
         reply = await asyncio.shield(self.reply)
-        await asyncio.wait({self.idle}, timeout=IDLE_GRACE_SECONDS)
+        waits = 0
+        while not self.idle.done() and waits < IDLE_WAITS:
+            heard = self.heard
+            await asyncio.wait({self.idle}, timeout=IDLE_WAIT_SECONDS)
+            waits = waits + 1 if self.heard == heard else 0
         content: Message = reply["content"]
         return content

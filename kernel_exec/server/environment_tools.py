@@ -9,8 +9,8 @@ from packaging.utils import canonicalize_name
 from pydantic import BaseModel, Field
 
 from kernel_exec.environments import Change, Package
-from kernel_exec.errors import EnvironmentInUse, InvalidInput
-from kernel_exec.runtime import Runtime
+from kernel_exec.errors import EnvironmentInUse, InvalidInput, known
+from kernel_exec.runtime import Runtime, sessions_by_environment
 from kernel_exec.server.arguments import EnvironmentName, Requirements
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, progress, runtime, structured, text
@@ -34,6 +34,7 @@ class EnvironmentState(BaseModel):
     size_bytes: int
     description: str
     created: datetime
+    last_used: datetime
     sessions: list[str]
     path: str
     broken: str
@@ -154,15 +155,21 @@ def add_environment_tools(server: KernelExecServer) -> None:
                 f"{environment!r} is the default environment.",
                 "Pass confirm=true to delete it; it is made anew on use.",
             )
-        in_use = sessions_in(owner, environment)
-        if in_use and not confirm:
-            raise EnvironmentInUse(environment, in_use)
+        in_use = sessions_by_environment(owner.settings.home).get(environment, [])
+        own = sessions_in(owner, environment)
+        if len(in_use) > len(own):
+            raise InvalidInput(
+                f"Environment {environment!r} is in use by sessions of another server: {known(in_use)}.",
+                "Close them there first.",
+            )
+        if own and not confirm:
+            raise EnvironmentInUse(environment, own)
         for session in owner.sessions.list(None):
             if session.environment == environment:
                 await owner.sessions.close(session.name, session.principal)
         async with progress(ctx) as tell:
             await owner.environments.delete(environment, on_progress=tell)
-        closed = f" Closed sessions: {', '.join(in_use)}." if in_use else ""
+        closed = f" Closed sessions: {', '.join(own)}." if own else ""
         return text(f"Environment {environment!r} is deleted.{closed}")
 
     @server.tool(structured_output=False, annotations=CHANGES)
@@ -243,6 +250,7 @@ async def environment_states(owner: Runtime) -> list[EnvironmentState]:
                 size_bytes=await owner.environments.size_bytes(one.name),
                 description=one.description,
                 created=one.created,
+                last_used=owner.environments.last_used(one),
                 sessions=sessions_in(owner, one.name),
                 path=str(one.path),
                 broken=one.broken,

@@ -64,6 +64,11 @@ class History:
         """Note that the session is closed; its history stays."""
         self._database.execute("UPDATE sessions SET closed = ? WHERE id = ?", (time.time(), session))
 
+    def open_sessions(self) -> list[tuple[str, str, str]]:
+        """Name, environment and server of every session that was not closed, whosever it is."""
+        rows = self._database.execute("SELECT name, environment, server FROM sessions WHERE closed IS NULL")
+        return [tuple(row) for row in rows]
+
     def latest_session(self, name: str, principal: str) -> SessionRecord | None:
         """The session of this name that was opened last, open or closed."""
         row = self._database.execute(

@@ -39,7 +39,11 @@ class OutputLog:
         """
         data = encode(text)
         with self._database.transaction():
-            if (data := self._admit(execution, data, limit_bytes)) == b"":
+            size, room = len(data), self._room(execution, limit_bytes)
+            if size > room:
+                data = data[:room].decode(errors="ignore").encode()
+            self._count(execution, min(size, room), size - len(data))
+            if not data:
                 return
             last = self._last(execution)
             if last is None or last["kind"] != "stream" or last["name"] != name:
@@ -61,10 +65,13 @@ class OutputLog:
             )
 
     def add(self, execution: int, output: DisplayData | ExecuteResult | Error, limit_bytes: int) -> None:
-        """Append an output; past *limit_bytes* per execution it is counted and not kept."""
+        """Append an output; past *limit_bytes* per execution it is counted and not kept, but for errors."""
         data = _encoded(output)
         with self._database.transaction():
-            if self._admit(execution, data, limit_bytes) == data:
+            if len(data) > self._room(execution, limit_bytes) and not isinstance(output, Error):
+                self._count(execution, 0, len(data))
+            else:
+                self._count(execution, len(data), 0)
                 display_id = output.display_id if isinstance(output, DisplayData) else None
                 self._insert(execution, _kind(output), data, display_id=display_id)
 
@@ -105,19 +112,18 @@ class OutputLog:
         lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
         return lines[-1] if lines else ""
 
-    def _admit(self, execution: int, data: bytes, limit_bytes: int) -> bytes:
-        """Count *data* and return what of it may be kept."""
+    def _room(self, execution: int, limit_bytes: int) -> int:
         (kept,) = self._database.execute(
             "SELECT kept_bytes FROM executions WHERE id = ?", (execution,)
         ).fetchone()
-        admitted = data
-        if kept + len(data) > limit_bytes:
-            admitted = data[: max(0, limit_bytes - kept)].decode(errors="ignore").encode()
+        return max(0, limit_bytes - int(kept))
+
+    def _count(self, execution: int, kept: int, dropped: int) -> None:
         self._database.execute(
-            "UPDATE executions SET kept_bytes = kept_bytes + ?, dropped_bytes = dropped_bytes + ? WHERE id = ?",
-            (len(admitted), len(data) - len(admitted), execution),
+            "UPDATE executions SET kept_bytes = kept_bytes + ?, dropped_bytes = dropped_bytes + ?"
+            " WHERE id = ?",
+            (kept, dropped, execution),
         )
-        return admitted
 
     def _last(self, execution: int) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._database.execute(

@@ -75,18 +75,21 @@ async def test_output_past_the_limit_is_counted_as_dropped(settings: Settings) -
         execution = await session.execute("print('x' * 9_000); display('y' * 2_000); display('z')")
         assert shown(execution) == ["x" * 9_000 + "\n", "'z'"]
         assert execution.dropped_bytes > 2_000
+        execution = await session.execute("print('x' * 20_000); print('y'); 1 / 0")
+        assert execution.text == "x" * 10_000
+        assert execution.dropped_bytes == 10_003
+        assert execution.error is not None
 
 
-async def test_not_one_of_30_000_displays_is_lost_while_the_reader_stalls(session: Session) -> None:
-    ongoing = session.submit(
-        "from IPython.display import display\nfor n in range(30_000): display({'text/plain': str(n)}, raw=True)"
-    )
+@pytest.mark.parametrize("number", [4_000, pytest.param(30_000, marks=pytest.mark.slow)])
+async def test_no_display_of_a_flood_is_lost_while_the_reader_stalls(session: Session, number: int) -> None:
+    ongoing = session.submit(f"for n in range({number}): display({{'text/plain': str(n)}}, raw=True)")
     async with asyncio.timeout(20):
         while not session.snapshot(ongoing).outputs:
             await asyncio.sleep(0.01)
     time.sleep(1.5)  # the event loop stands still, and the reader with it
     await ongoing.finished.wait()
-    assert shown(session.snapshot(ongoing)) == [str(n) for n in range(30_000)]
+    assert shown(session.snapshot(ongoing)) == [str(n) for n in range(number)]
 
 
 @pytest.mark.slow

@@ -1,0 +1,40 @@
+"""The floors of the package: a module imports only from its own floor or a lower one."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "kernel_exec"
+FLOORS = ["errors names settings processes workspace", "environments", "kernels", "sessions", "runtime", "server"]
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}
+TOP = len(FLOORS)  # the command line, and the package's own module
+SOLE_IMPORTERS = {
+    "mcp": ("server", "cli", "demo", "doctor"),
+    "jupyter_client": ("kernels", "environments/kernelspecs.py"),
+    "subprocess": ("processes.py",),
+    "os.environ": ("cli", "settings.py", "kernels/launch.py", "environments/installer.py"),
+}
+
+
+def used(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_its_floor_may(path: Path) -> None:
+    where = path.relative_to(ROOT)
+    floor = FLOOR.get(where.with_suffix("").parts[0], TOP)
+    for name in used(ast.parse(path.read_text())):
+        if name.startswith("kernel_exec."):
+            assert FLOOR.get(name.split(".")[1], TOP) <= floor, f"{where} imports {name}"
+        for module, importers in SOLE_IMPORTERS.items():
+            if f"{name}.".startswith(f"{module}.") and where.name != "startup.py":
+                assert str(where).startswith(importers), f"{where} uses {name}"
