@@ -34,8 +34,9 @@ def file_to_write(path: str, workspace: Path) -> Path:
 def _inside(path: str, workspace: Path) -> Path:
     try:
         resolved = (workspace / Path(path).expanduser()).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, no home, a NUL byte
-        raise PathNotAllowed(f"{path!r} is not a usable path: {error}.", "Check the path.") from error
+        resolved.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, no home, a NUL byte, too long
+        raise PathNotAllowed(f"{path[:80]!r} is not a usable path.", "Check the path.") from error
     if not resolved.is_relative_to(workspace):
         raise PathNotAllowed(
             f"{path!r} is outside the workspace {workspace}.",

@@ -14,14 +14,19 @@ BY_MACHINE = {"home": "the platform's data directory", "workspace": "where the s
 
 def written(text: str) -> str:
     """README's text with its generated parts as they should be."""
-    for name, part in (("tools", tools()), ("settings", settings())):
-        text = re.sub(
-            rf"<!-- {name} -->\n.*?<!-- /{name} -->",
-            lambda _, name=name, part=part: f"<!-- {name} -->\n{part}\n<!-- /{name} -->",
-            text,
-            flags=re.DOTALL,
-        )
-    return text
+    return with_part(with_part(text, "tools", tools()), "settings", settings())
+
+
+def with_part(text: str, name: str, part: str) -> str:
+    """README's text with one part exchanged."""
+    marks = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    pattern = rf"{re.escape(marks[0])}.*?{re.escape(marks[1].strip())}"
+    return re.sub(pattern, lambda _: part.join(marks), text, flags=re.DOTALL)
+
+
+def put(name: str, part: str) -> None:
+    """Exchange one part of README."""
+    README.write_text(with_part(README.read_text(encoding="utf-8"), name, part), encoding="utf-8")
 
 
 def tools() -> str:

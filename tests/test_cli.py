@@ -105,7 +105,7 @@ def test_an_environment_is_made_listed_changed_and_deleted(cli: Cli, tmp_path: P
     made = cli("env", "create", "work", "--offline", "--description", "for the test").output
     assert re.match(r"Environment 'work' is ready: Python 3[\d.]+, \d+ packages\.", made)
     assert re.search(
-        r"^work +3\.\S+ +\d+ +\d+ MiB +0 +for the test *$", cli("env", "list").output, re.MULTILINE
+        r"^work +3\.\S+ +\d+ +\d+ MiB +now +- +for the test *$", cli("env", "list").output, re.MULTILINE
     )
 
     old, new = (str(make_wheel(Path(), "pebble", version)) for version in ("1.0", "2.0"))

@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 MARKER = "_KERNEL_EXEC_ID"
 LOG_LINES = 15
 RECONNECT_MILLISECONDS = 5
+RECEIVE_MESSAGES = 32
 # Of the server's own environment, what would harm a kernel in another one. With
 # PYTHONDONTWRITEBYTECODE every start would compile again what the installer left uncompiled; with
 # PYTEST_CURRENT_TEST ipykernel leaves out what subprocesses print.
@@ -61,8 +62,9 @@ class Kernels:
         self._server = server
         self._numbers = count(1)
         self._context = zmq.asyncio.Context()
-        # Nothing that a kernel sends is dropped while the server is busy.
-        self._context.sndhwm = self._context.rcvhwm = 0
+        # What the server cannot take yet waits in the kernel, whose own mark is off (see `startup.py`):
+        # nothing is dropped, and a flood does not grow the server.
+        self._context.sndhwm, self._context.rcvhwm = 0, RECEIVE_MESSAGES
         # The default of 100 ms would be added to most starts.
         self._context.reconnect_ivl = RECONNECT_MILLISECONDS
 
@@ -120,9 +122,10 @@ class Kernels:
     async def _end(self, manager: AsyncKernelManager, kernel: Kernel | None, marker: tuple[str, str]) -> None:
         """Politely, then by force; the force also reaches what the code started and left behind."""
         if kernel is not None and not kernel.ended.done():
-            await kernel.interrupt()
-            kernel.request_shutdown()
-            await asyncio.wait({kernel.ended}, timeout=self._settings.shutdown_grace_seconds)
+            with anyio.move_on_after(self._settings.shutdown_grace_seconds):
+                await kernel.interrupt()
+                kernel.request_shutdown()
+                await asyncio.wait({kernel.ended})
         provisioner = manager.provisioner
         pid = getattr(provisioner, "pid", None)
         if pid is not None and (left := await stop_tree(pid, marker=marker)):
@@ -161,6 +164,6 @@ def _start_failed(
     wrote = "\n".join(["", "It wrote:", *lines[-LOG_LINES:], ""]) if lines else ""
     return KernelStartFailed(
         f"No kernel could be started in environment {environment.name!r}: {reason}.{wrote}",
-        f"Check list_packages(environment={environment.name!r}) for ipykernel; if the environment is damaged, "
-        "delete it with delete_environment and create it again.",
+        f"Check list_packages(environment={environment.name!r}) for ipykernel; if the environment is "
+        "damaged, delete it with delete_environment and create it again.",
     )

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}|(?<=ipykernel_)\d+")
 _WIDGET = re.compile(r"\b[0-9a-f]{32}\b")
 
 

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Awaitable, Callable
 from copy import deepcopy
 
@@ -22,6 +23,17 @@ async def rich_environment(runtime: Runtime) -> str:
     return "rich"
 
 
+async def _nudge(client: NotebookClient) -> None:
+    """nbclient sends past its asyncio sockets and then may miss that a reply is there: a message sent
+    through the socket makes it look again.
+    """
+    while True:
+        await asyncio.sleep(0.1)
+        if client.kc is not None and client.kc.channels_running:
+            message = client.kc.session.msg("kernel_info_request", {})
+            await client.kc.shell_channel.socket.send_multipart(client.kc.session.serialize(message))
+
+
 @pytest.fixture
 def run_with_nbclient(settings: Settings, rich_environment: str) -> Run:
     """Runs a copy of a notebook as nbclient does, in the same environment."""
@@ -36,9 +48,11 @@ def run_with_nbclient(settings: Settings, rich_environment: str) -> Run:
         client = NotebookClient(
             notebook, km=manager, timeout=60, resources={"metadata": {"path": str(settings.workspace)}}
         )
+        nudging = asyncio.create_task(_nudge(client))
         try:
             await client.async_execute()
         finally:  # nbclient does neither for a manager that it was given
+            nudging.cancel()
             client.kc.stop_channels()
             await manager.shutdown_kernel(now=True)
         nbformat.validate(notebook)

@@ -89,7 +89,7 @@ async def test_output_that_comes_while_nothing_runs_joins_the_last_execution(
         "import threading; threading.Timer(0.2, print, ['late']).start(); print('done')"
     )
     async with asyncio.timeout(5):
-        while "late" not in runtime.sessions.execution(last.id).text:
+        while "late\n" not in runtime.sessions.execution(last.id).text:
             await asyncio.sleep(0.01)
     assert runtime.sessions.execution(last.id).text == "done\nlate\n"
 

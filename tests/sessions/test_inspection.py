@@ -129,7 +129,8 @@ async def test_functions_classes_and_modules_are_described(inspected: Session) -
         "@functools.wraps(function)\ndef wrapper(*args): pass\n"
         "def make(n):\n    def closure(x=1): return n\n    return closure\nclosure = make(1)\n"
         "class C:\n    '''A class.'''\n    size = 1\n    def __init__(self, x, y=2): self.x = x\n"
-        "    @staticmethod\n    def helper(z): 'Helps.'\n    @property\n    def costly(self): raise ValueError\n"
+        "    @staticmethod\n    def helper(z): 'Helps.'\n"
+        "    @property\n    def costly(self): raise ValueError\n"
         "c = C(1)"
     )
     signature = "(a: int, /, b: typing.Optional[str] = None, *rest, key='x', **more) -> float"
@@ -188,7 +189,7 @@ async def test_a_busy_kernel_without_subshells_says_that_it_cannot_be_asked(
     ongoing = inspected.submit("import time; time.sleep(60)")
     while not inspected.executing:
         await asyncio.sleep(0.01)
-    with pytest.raises(KernelExecError, match="is busy.*ipykernel 7"):
+    with pytest.raises(KernelExecError, match=r"is busy.*ipykernel 7"):
         await list_variables(inspected)
     await inspected.cancel(ongoing)
     await ongoing.finished.wait()

@@ -66,7 +66,9 @@ HOPELESS = {
 
 
 @pytest.mark.parametrize("kind", HOPELESS)
-async def test_code_that_hears_no_interrupt_is_killed_and_the_loss_is_told(impatient: Runtime, kind: str) -> None:
+async def test_code_that_hears_no_interrupt_is_killed_and_the_loss_is_told(
+    impatient: Runtime, kind: str
+) -> None:
     session = await impatient.sessions.open("hopeless")
     await session.execute("x = 1")
     lost = len(list(impatient.history.executions(session.record.id)))
@@ -127,13 +129,17 @@ async def test_interrupting_an_idle_session_does_nothing(session: Session) -> No
 
 async def test_an_interrupt_that_the_code_ignores_returns_within_its_bound(impatient: Runtime) -> None:
     session = await impatient.sessions.open("ignores")
-    ongoing = await begun(session, "import time\nwhile True:\n  try: time.sleep(60)\n  except KeyboardInterrupt: pass")
+    ongoing = await begun(
+        session, "import time\nwhile True:\n  try: time.sleep(60)\n  except KeyboardInterrupt: pass"
+    )
     assert await session.interrupt() is ongoing
     assert session.snapshot(ongoing).status == "running"  # type: ignore[arg-type]
     await session.restart()
 
 
-@pytest.mark.parametrize("code", ["while True: pass", "import time; time.sleep(60)", INTERRUPTIBLE["asyncio"]])
+@pytest.mark.parametrize(
+    "code", ["while True: pass", "import time; time.sleep(60)", INTERRUPTIBLE["asyncio"]]
+)
 async def test_a_cancel_at_any_moment_after_submit_interrupts(session: Session, code: str) -> None:
     for step in range(20):
         ongoing = session.submit(code)

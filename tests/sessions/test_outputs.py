@@ -56,7 +56,9 @@ async def test_output_of_subprocesses_is_caught_whatever_its_bytes(session: Sess
     assert "err\n" in execution.text
 
 
-@pytest.mark.parametrize("text", ["日本語🎉 e\u0301 \x1b[31mred\x1b[0m\r\x08\x00", "x" * 70_000, "é" * 1_500_000])
+@pytest.mark.parametrize(
+    "text", ["日本語🎉 e\u0301 \x1b[31mred\x1b[0m\r\x08\x00", "x" * 70_000, "é" * 1_500_000]
+)
 async def test_text_of_any_kind_and_size_is_kept_exactly(session: Session, text: str) -> None:
     execution = await session.execute(f"print({text[:50]!r} * {len(text) // len(text[:50])}, end='')")
     assert execution.text == text[:50] * (len(text) // len(text[:50]))
@@ -93,7 +95,9 @@ async def test_no_display_of_a_flood_is_lost_while_the_reader_stalls(session: Se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", ["print('0123456789' * 10_000_000)", "for _ in range(1_000_000): print('x' * 99)"])
+@pytest.mark.parametrize(
+    "code", ["print('0123456789' * 10_000_000)", "for _ in range(1_000_000): print('x' * 99)"]
+)
 async def test_100_megabytes_of_printing_stay_out_of_the_servers_memory(session: Session, code: str) -> None:
     await session.execute("print('y' * 5_000_000)")
     process = psutil.Process()

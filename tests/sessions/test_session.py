@@ -13,7 +13,9 @@ from kernel_exec.sessions.session import Session
 from tests.conftest import OpenSession, eventually
 
 
-HOLD_THE_GIL = "import itertools, time; print('now', flush=True); time.sleep(0.2); all(itertools.repeat(True))"
+HOLD_THE_GIL = (
+    "import itertools, time; print('now', flush=True); time.sleep(0.2); all(itertools.repeat(True))"
+)
 
 
 def alive(pid: int) -> bool:
@@ -102,7 +104,9 @@ async def test_a_megabyte_of_source_runs(session: Session) -> None:
     assert execution.text == "1000000"
 
 
-async def test_a_lone_surrogate_in_the_source_is_refused_and_one_in_output_is_replaced(session: Session) -> None:
+async def test_a_lone_surrogate_in_the_source_is_refused_and_one_in_output_is_replaced(
+    session: Session,
+) -> None:
     with pytest.raises(InvalidInput, match="lone surrogate.*character 7"):
         await session.execute("print('\ud800')")
     assert (await session.execute(r"print('a\ud800b')")).text == "a\N{REPLACEMENT CHARACTER}b\n"
@@ -111,7 +115,9 @@ async def test_a_lone_surrogate_in_the_source_is_refused_and_one_in_output_is_re
     assert await works(session)
 
 
-@pytest.mark.parametrize("code", ["if True:", "for i in range(3):\n    pass\nelse:", "(1 +", "'''open", "x = \\"])
+@pytest.mark.parametrize(
+    "code", ["if True:", "for i in range(3):\n    pass\nelse:", "(1 +", "'''open", "x = \\"]
+)
 async def test_an_incomplete_block_is_a_syntax_error_and_never_leaks(session: Session, code: str) -> None:
     execution = await session.execute(code)
     assert execution.status == "error"
@@ -121,7 +127,9 @@ async def test_an_incomplete_block_is_a_syntax_error_and_never_leaks(session: Se
 
 
 async def test_code_can_await_at_top_level(session: Session) -> None:
-    execution = await session.execute("import asyncio\nawait asyncio.sleep(0)\nawait asyncio.sleep(0, 'done')")
+    execution = await session.execute(
+        "import asyncio\nawait asyncio.sleep(0)\nawait asyncio.sleep(0, 'done')"
+    )
     assert execution.text == "'done'"
 
 
@@ -215,7 +223,9 @@ DEATHS = {
 
 
 @pytest.mark.parametrize("death", DEATHS)
-async def test_a_death_while_running_is_told_with_what_was_lost(open_session: OpenSession, death: str) -> None:
+async def test_a_death_while_running_is_told_with_what_was_lost(
+    open_session: OpenSession, death: str
+) -> None:
     session = await open_session()
     code, ending = DEATHS[death]
     await session.execute("x = 1")
@@ -230,7 +240,9 @@ async def test_a_death_while_running_is_told_with_what_was_lost(open_session: Op
     assert (await session.execute("'x' in globals()")).text == "False"  # told in the reply; not told again
 
 
-async def test_a_death_while_idle_is_told_once_and_then_the_session_is_ready(open_session: OpenSession) -> None:
+async def test_a_death_while_idle_is_told_once_and_then_the_session_is_ready(
+    open_session: OpenSession,
+) -> None:
     session = await open_session()
     await session.execute("x = 1")
     kernel = session.kernel
@@ -257,7 +269,9 @@ async def test_code_sent_before_a_death_was_noticed_is_told_of_it_once(open_sess
     assert await works(session)
 
 
-async def test_a_kernel_that_dies_with_nothing_to_lose_is_replaced_in_silence(open_session: OpenSession) -> None:
+async def test_a_kernel_that_dies_with_nothing_to_lose_is_replaced_in_silence(
+    open_session: OpenSession,
+) -> None:
     session = await open_session()
     kernel = session.kernel
     assert kernel is not None
@@ -268,7 +282,9 @@ async def test_a_kernel_that_dies_with_nothing_to_lose_is_replaced_in_silence(op
     assert await works(session)
 
 
-async def test_output_of_a_thread_after_the_reply_joins_the_execution(session: Session, runtime: Runtime) -> None:
+async def test_output_of_a_thread_after_the_reply_joins_the_execution(
+    session: Session, runtime: Runtime
+) -> None:
     first = await session.execute(
         "import threading\n"
         "go = threading.Event()\n"
