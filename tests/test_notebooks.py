@@ -22,6 +22,8 @@ from kernel_exec.runtime import Runtime
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 CELL_SECONDS = 120
 ABSOLUTE_PATH = re.compile(r"(?<![\w:/.)])/[\w.-]+/|\b[A-Z]:\\")
+# Sizes and counts; the versions of Python and of ipykernel.
+DIFFERS = re.compile(r"\d[\d.,]*(?= (?:B|KB|MiB|packages)\b)|\b[367]\.\d+\.\d+\b")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -62,9 +64,9 @@ def texts(cell: NotebookNode) -> list[str]:
 
 
 def stable(cell: NotebookNode) -> list[str]:
-    """What a cell put out, less what differs from machine to machine: numbers and the width of columns."""
+    """What a cell put out, less what differs from machine to machine, and with it the width of columns."""
     kinds = [mime for output in cell.outputs for mime in output.get("data", {})]
-    return kinds + [" ".join(re.sub(r"\d[\d.,]*", "#", text).split()) for text in texts(cell)]
+    return kinds + [" ".join(DIFFERS.sub("#", text).split()) for text in texts(cell)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

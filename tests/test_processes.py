@@ -30,7 +30,9 @@ async def test_run_gives_the_code_and_both_streams(tmp_path: Path) -> None:
 
 
 async def test_run_takes_much_output_on_both_streams_and_gives_no_input() -> None:
-    script = "import sys; n = 3_000_000; print('o' * n); print('e' * 900_000, file=sys.stderr); sys.stdin.read()"
+    script = (
+        "import sys; n = 3_000_000; print('o' * n); print('e' * 900_000, file=sys.stderr); sys.stdin.read()"
+    )
     completed = await run([sys.executable, "-c", script], timeout_seconds=60)
     assert (len(completed.output), len(completed.errors)) == (3_000_001, 900_001)
 

@@ -37,7 +37,9 @@ GRANDCHILD = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_
 
 
 @asynccontextmanager
-async def server(settings: Settings, name: str, code: str = GRANDCHILD) -> AsyncIterator[tuple[int, list[str]]]:
+async def server(
+    settings: Settings, name: str, code: str = GRANDCHILD
+) -> AsyncIterator[tuple[int, list[str]]]:
     """Another process with a session; its pid and the line that it printed."""
     arguments = ["-c", SERVER, str(settings.home), str(settings.workspace), name, code]
     process = await asyncio.create_subprocess_exec(
@@ -61,7 +63,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def test_a_killed_server_leaves_nothing_after_the_next_start(settings: Settings, runtime: Runtime) -> None:
+async def test_a_killed_server_leaves_nothing_after_the_next_start(
+    settings: Settings, runtime: Runtime
+) -> None:
     before = set(os.listdir(settings.home / "runtime"))
     async with server(settings, "killed") as (pid, (kernel, done, running, queued, grandchild)):
         assert alive(int(kernel))

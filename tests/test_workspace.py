@@ -32,7 +32,9 @@ def test_paths_outside_are_refused_with_the_setting(workspace: Path, path: str) 
             check(path, workspace)
 
 
-@pytest.mark.parametrize("path", ["missing", "sub", "", "loop", "a\0b", "a.py/x", "~nobody-here/x", "x" * 300])
+@pytest.mark.parametrize(
+    "path", ["missing", "sub", "", "loop", "a\0b", "a.py/x", "~nobody-here/x", "x" * 300]
+)
 def test_what_cannot_be_read_is_refused(workspace: Path, path: str) -> None:
     with pytest.raises(PathNotAllowed):
         file_to_read(path, workspace)

@@ -42,8 +42,12 @@ _PLAIN = ("--color", "never", "--no-progress", "--no-python-downloads")
 def env() -> dict[str, str]:
     """The installer's environment variables: the operator's own, indexes and proxies included, without
     those that would lead it elsewhere.
+
+    Certificates are those of the system unless the operator says otherwise, as in the other programs of
+    the machine: hosts start servers without the variables that would name them.
     """
-    return {name: value for name, value in os.environ.items() if name.upper() not in _HARMFUL}
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in _HARMFUL}
+    return {"UV_SYSTEM_CERTS": "1"} | kept
 
 
 def make_venv(path: Path, python: Path) -> list[str]:

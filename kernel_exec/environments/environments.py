@@ -52,7 +52,7 @@ class Environments:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._parts = Parts(settings)
-        self._compiling: set[asyncio.Task[None]] = set()
+        self._compiling: dict[str, asyncio.Task[None]] = {}
 
     def get(self, name: str) -> Environment:
         """The environment *name*, whole. Cheap: reads a small file and looks at three others.
@@ -182,6 +182,7 @@ class Environments:
         self._parts.store.read(name)
         async with self._parts.exclusive(name, doing=f"deleting {name!r}", on_progress=on_progress):
             self._parts.store.read(name)
+            await self._stop_compiling(name)
             await in_thread(kernelspecs.hide, name)
             await in_thread(self._parts.store.forget, name)
 
@@ -256,9 +257,7 @@ class Environments:
 
     async def close(self) -> None:
         """Stop what is done in the background."""
-        for task in self._compiling:
-            task.cancel()
-        await asyncio.gather(*self._compiling, return_exceptions=True)
+        await asyncio.gather(*map(self._stop_compiling, [*self._compiling]))
 
     def _compile_later(self, name: str) -> None:
         """Compile in the background, so that the caller can go on; `close` ends it."""
@@ -269,9 +268,14 @@ class Environments:
             except (KernelExecError, TimeoutError, OSError) as error:
                 log.info("not compiled", environment=name, error=str(error))
 
-        task = asyncio.create_task(compile_all(), name=f"compile {name}")
-        self._compiling.add(task)
-        task.add_done_callback(self._compiling.discard)
+        if name in self._compiling:
+            self._compiling[name].cancel()
+        self._compiling[name] = asyncio.create_task(compile_all(), name=f"compile {name}")
+
+    async def _stop_compiling(self, name: str) -> None:
+        if task := self._compiling.pop(name, None):
+            task.cancel()
+            await asyncio.wait({task})
 
     async def compile(self, name: str) -> None:
         """Compile what is not compiled in *name*, at low priority, so that first imports are fast.

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
+from mcp import MCPError
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import CallToolResult, InputRequiredResult, TextContent
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, TextContent
 from pydantic import AnyUrl, ValidationError
 
 from kernel_exec.errors import KernelExecError
@@ -64,6 +65,20 @@ class KernelExecServer(MCPServer[Runtime]):
         if match is None or context is None:
             return await super().read_resource(uri, context)
         return [await read_output(context.request_context.lifespan_context, *match.groups())]
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[Runtime, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """Render a prompt; an unknown one is an error of the protocol that names the known ones."""
+        known = {prompt.name for prompt in await self.list_prompts()}
+        if name not in known:
+            raise MCPError(
+                INVALID_PARAMS, f"There is no prompt {name!r}; prompts: {', '.join(sorted(known))}."
+            )
+        return await super().get_prompt(name, arguments, context)
 
     async def _arguments_of(self, name: str) -> list[str] | None:
         if not self._argument_names:

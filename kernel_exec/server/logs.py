@@ -50,4 +50,8 @@ def configure_logging(settings: Settings) -> None:
 
 
 def _console() -> Processor:
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        # The default one shows local variables: the user's code, and secrets.
+        exception_formatter=structlog.dev.plain_traceback,
+    )

@@ -138,6 +138,6 @@ def health_lines(found: Health) -> list[str]:
             for one in found.environments
         ),
         f"sessions: {', '.join(f'{one.name} ({one.state})' for one in found.sessions) or 'none open'}",
-        "limits: " + ", ".join(f"{name} {value:g}" for name, value in found.limits.items()),
+        "limits: " + ", ".join(f"{name} {value:,.0f}" for name, value in found.limits.items()),
     ]
     return lines

@@ -92,6 +92,7 @@ async def test_an_environment_is_rebuilt_with_its_packages_name_and_description(
     packages = await environments.packages("lab")
     assert (await environments.health("lab")).problems == ()
 
+    await environments.close()  # it may still compile there
     shutil.rmtree(created.path)
     with pytest.raises(EnvironmentBroken):
         await environments.ensure("lab")

@@ -104,7 +104,9 @@ async def test_interrupting_an_idle_kernel_does_nothing(kernel: Kernel) -> None:
 
 
 async def test_nothing_of_ours_is_in_the_users_namespace_or_environment(kernel: Kernel) -> None:
-    names = await kernel.evaluate("[n for n in globals() if 'kernel' in n or 'prepare' in n]", timeout_seconds=20)
+    names = await kernel.evaluate(
+        "[n for n in globals() if 'kernel' in n or 'prepare' in n]", timeout_seconds=20
+    )
     assert names == "[]"
     assert await kernel.evaluate(
         "[n for n in __import__('os').environ if n.startswith('KERNEL_EXEC_')]", timeout_seconds=20

@@ -89,3 +89,9 @@ async def test_an_unknown_resource_is_an_error_of_the_protocol(connect: Connect,
     async with connect() as caller:
         with pytest.raises(MCPError):
             await caller.client.read_resource(uri)
+
+
+async def test_an_unknown_prompt_names_the_known_ones(connect: Connect) -> None:
+    async with connect() as caller:
+        with pytest.raises(MCPError, match="execute-python"):
+            await caller.client.get_prompt("run-python")

@@ -7,11 +7,9 @@ import pytest
 
 from kernel_exec.errors import InvalidInput, QueueFull, SessionClosed, StateLost
 from kernel_exec.runtime import Runtime
-from kernel_exec.sessions.execution import Execution
 from kernel_exec.sessions.outputs import Stream
 from kernel_exec.sessions.session import Session
 from tests.conftest import OpenSession, eventually
-
 
 HOLD_THE_GIL = (
     "import itertools, time; print('now', flush=True); time.sleep(0.2); all(itertools.repeat(True))"
