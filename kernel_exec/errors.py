@@ -60,7 +60,8 @@ class KernelExecError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        between = "\n" if "\n" in self.message else " "
+        return f"{self.message.rstrip()}{between}{self.hint}".strip()
 
 
 def known(names: Iterable[str]) -> str:

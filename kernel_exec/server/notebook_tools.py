@@ -25,6 +25,7 @@ from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, open_session, principal, progress, runtime, text
 from kernel_exec.server.content import Budget, render_many
 from kernel_exec.server.execution_tools import META, RUNS_CODE
+from kernel_exec.server.tables import counted
 from kernel_exec.sessions.archive import Archive, files_since, read_archive, restore_files, write_archive
 from kernel_exec.sessions.files import FileRun, Step, execute_file
 from kernel_exec.sessions.history import SessionRecord
@@ -128,7 +129,7 @@ def add_notebook_tools(server: KernelExecServer) -> None:
         cells = len(notebook.cells)
         if not archive:
             written = await export(notebook, str(target), owner.settings.workspace, format=format)
-            return text(f"{cells} cells of session {session!r} are in {written}.")
+            return text(f"Session {session!r}, {counted(cells, 'cell')}, is in {written}.")
         packed = await asyncio.to_thread(
             write_archive,
             target,
@@ -138,7 +139,8 @@ def add_notebook_tools(server: KernelExecServer) -> None:
             workspace=owner.settings.workspace,
             files=list(files_since(record.directory, record.opened, leave_out=[target])),
         )
-        lines = [f"{cells} cells of session {session!r} and {len(packed.files)} files are in {target}."]
+        contents = f"{counted(cells, 'cell')} and {counted(len(packed.files), 'file')}"
+        lines = [f"Session {session!r}, {contents}, is in {target}."]
         lines += [f"  {name}" for name in packed.files]
         lines += [f"  left out: {name}" for name in packed.left_out]
         return text("\n".join(lines))
@@ -173,9 +175,9 @@ def _summary(path: str, running: "asyncio.Task[FileRun]", steps: Sequence[Step])
     if not running.done():
         return f"{path}: cell {last} of {total} runs; the rest follows by itself."
     run = running.result()
-    return (
-        f"{path}: {'all' if run.complete else f'stopped after {len(run.executions)} of'} {total} cells ran."
-    )
+    if not run.complete:
+        return f"{path}: stopped after {len(run.executions)} of {counted(total, 'cell')}."
+    return f"{path}: all {total} cells ran." if total > 1 else ""
 
 
 async def _requirements(owner: Runtime, record: SessionRecord) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["NONE", "mebibytes", "seconds", "table"]
+__all__ = ["NONE", "counted", "mebibytes", "seconds", "table"]
 
 NONE = "-"
 
@@ -15,6 +15,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def mebibytes(count: int | None) -> str:

@@ -57,9 +57,9 @@ def files_since(workspace: Path, since: float, leave_out: Iterable[Path] = ()) -
         names[:] = sorted(name for name in names if name not in SKIPPED and not name.startswith("."))
         for name in sorted(files):
             path = Path(directory, name)
-            if not path.is_symlink() and path.is_file() and path.stat().st_mtime >= since:
-                if path.resolve() not in ignored:
-                    yield path
+            regular = not path.is_symlink() and path.is_file()
+            if regular and path.stat().st_mtime >= since and path.resolve() not in ignored:
+                yield path
 
 
 def write_archive(

@@ -148,5 +148,4 @@ class Sessions:
 
     def _start_kernel(self, environment: str, directory: Path) -> AbstractAsyncContextManager[Kernel]:
         self._environments.mark_used(environment)
-        self._environments.mark_used(environment)
         return self._kernels.run(self._environments.get(environment), directory)

@@ -29,7 +29,7 @@ async def _nudge(client: NotebookClient) -> None:
     """
     while True:
         await asyncio.sleep(0.1)
-        if client.kc is not None and client.kc.channels_running:
+        if client.code_cells_executed:  # before that it waits until nothing comes any more
             message = client.kc.session.msg("kernel_info_request", {})
             await client.kc.shell_channel.socket.send_multipart(client.kc.session.serialize(message))
 

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Notebooks for the comparison: the sources of their cells, each with its tag if it has one."""
 
 NOTEBOOKS: dict[str, list[str | tuple[str, str]]] = {

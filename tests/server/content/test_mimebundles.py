@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 import base64
 import json
 from typing import Any

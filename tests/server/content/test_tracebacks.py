@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 from kernel_exec.server.content.tracebacks import traceback_text
 from kernel_exec.sessions.outputs import Error
 
