@@ -97,11 +97,16 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
         on_interrupt(remember)
         begun = interrupted = False
 
-    async def execute(code: str, *args: Any, **options: Any) -> Any:
-        if not code:  # a request for expressions alone
-            on_interrupt(signal.default_int_handler)
+    async def execute(code: str, silent: bool, *args: Any, **options: Any) -> Any:
         try:
-            return await do_execute(code, *args, **options)
+            if silent and not code:
+                # Expressions alone, perhaps beside code that runs. ipykernel's own way would take `input`
+                # from that code and call the hooks, one of which shows figures that are half drawn.
+                on_interrupt(signal.default_int_handler)
+                values = shell.user_expressions(options.get("user_expressions") or {})
+                told = {"execution_count": kernel.execution_count, "payload": []}
+                return {"status": "ok", "user_expressions": values, **told}
+            return await do_execute(code, silent, *args, **options)
         # Also of an exception that has no `str`, and of code that awaits and was cancelled before it began.
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             name = type(error).__name__

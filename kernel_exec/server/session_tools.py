@@ -10,8 +10,8 @@ from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, principal, runtime, show, structured, text
 from kernel_exec.server.tables import mebibytes, seconds, table
 from kernel_exec.sessions.inspection import Detail, Variable, Variables, describe, list_variables
-from kernel_exec.sessions.session import SessionState
 from kernel_exec.sessions.sessions import DEFAULT_SESSION
+from kernel_exec.sessions.state import SessionState
 
 __all__ = ["SessionList", "add_session_tools"]
 

@@ -16,7 +16,7 @@ from kernel_exec.runtime import Runtime
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, runtime, structured
 from kernel_exec.server.tables import mebibytes
-from kernel_exec.sessions.session import SessionState
+from kernel_exec.sessions.state import SessionState
 
 __all__ = ["Health", "add_status_tools"]
 

@@ -4,9 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
+from kernel_exec.errors import InvalidInput
 from kernel_exec.kernels import InputRequest
 
-__all__ = ["OngoingExecution"]
+__all__ = ["OngoingExecution", "check_source"]
 
 
 class OngoingExecution:
@@ -65,3 +66,14 @@ class OngoingExecution:
         self.asked = None
         self.finished.set()
         self._settled.set()
+
+
+def check_source(code: str) -> None:
+    """Raise InvalidInput for what no kernel can be sent."""
+    try:
+        code.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"The code has a lone surrogate, {code[error.start]!r}, at character {error.start}.",
+            "Python source is Unicode text; write such a character as an escape in a string literal.",
+        ) from None

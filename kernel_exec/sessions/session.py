@@ -5,9 +5,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import anyio
 import structlog
@@ -24,32 +23,16 @@ from kernel_exec.kernels import InputRequest, Kernel
 from kernel_exec.sessions.execution import Execution, Status
 from kernel_exec.sessions.history import History, SessionRecord
 from kernel_exec.sessions.ladder import Outcome, carry_out
-from kernel_exec.sessions.ongoing import OngoingExecution
+from kernel_exec.sessions.ongoing import OngoingExecution, check_source
 from kernel_exec.sessions.recorder import Recorder
+from kernel_exec.sessions.state import SessionState, State
 from kernel_exec.settings import Settings
 
-__all__ = ["Session", "SessionState"]
+__all__ = ["Session"]
 
 log = structlog.get_logger(__name__)
 
 StartKernel = Callable[[], AbstractAsyncContextManager[Kernel]]
-State = Literal["starting", "idle", "busy", "waiting_for_input", "failed", "closed"]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionState:
-    """A session at one moment. Memory and CPU are of the whole process tree, None without a kernel."""
-
-    name: str
-    environment: str
-    directory: str
-    state: State
-    queue: int
-    executions: int
-    idle_seconds: float
-    memory_bytes: int | None
-    cpu_seconds: float | None
-    processes: int | None
 
 
 class Session:
@@ -145,7 +128,7 @@ class Session:
         """
         if self._closed:
             raise SessionClosed(self.name)
-        _check_source(code)
+        check_source(code)
         timeout_seconds = timeout_seconds or self._settings.timeout_seconds
         if timeout_seconds > self._settings.max_timeout_seconds:
             raise InvalidInput(
@@ -253,6 +236,7 @@ class Session:
         if self._closed:
             raise SessionClosed(self.name)
         self._lost = None
+        self._flush("It never began: the session was given a new kernel.")
         if self._started.done():  # else whoever waits for a kernel already gets this one
             self._started = asyncio.get_running_loop().create_future()
         self._leave.set()
@@ -331,7 +315,7 @@ class Session:
         while True:
             self._wake.clear()
             if self._leave.is_set():
-                return self._flush("It never began: the session was given a new kernel.")
+                return
             if kernel.ended.done():
                 ending = f"The kernel of session {self.name!r} {kernel.ended.result()} since the last call."
                 if not self._queue and self._lost_executions():
@@ -343,7 +327,9 @@ class Session:
             if not self._queue:
                 await self._wake.wait()
             elif await self._run(kernel, self._queue.popleft()):
-                return self._flush("It never began: the kernel was lost in the execution before it.")
+                if not self._leave.is_set():
+                    self._flush("It never began: the kernel was lost in the execution before it.")
+                return
 
     async def _run(self, kernel: Kernel, ongoing: OngoingExecution) -> bool:
         """Run one execution to its end; returns whether the kernel was lost with it."""
@@ -403,13 +389,3 @@ class Session:
     ) -> None:
         self._history.finish(ongoing.number, status, note, memory_bytes)
         ongoing.finish()
-
-
-def _check_source(code: str) -> None:
-    try:
-        code.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(
-            f"The code has a lone surrogate, {code[error.start]!r}, at character {error.start}.",
-            "Python source is Unicode text; write such a character as an escape in a string literal.",
-        ) from None

@@ -181,6 +181,23 @@ async def test_a_busy_session_is_seen_into_while_it_runs(inspected: Session) -> 
     assert (await inspected.execute("x")).text == "42"
 
 
+async def test_looking_leaves_input_and_hooks_of_running_code_alone(inspected: Session) -> None:
+    ongoing = inspected.submit(
+        "import time\ncalled = []\n"
+        "get_ipython().events.register('post_execute', hook := lambda: called.append(1))\n"
+        "go = False\nwhile not go: time.sleep(0.01)\n"
+        "print(input(), called)\nget_ipython().events.unregister('post_execute', hook)",
+        inputs=["answer"],
+    )
+    assert inspected.kernel is not None
+    async with asyncio.timeout(5):
+        while "go" not in await previews(inspected):
+            await asyncio.sleep(0.01)
+        await inspected.kernel.evaluate("globals().update(go=True)", timeout_seconds=5, aside=True)
+        await ongoing.wait()
+    assert inspected.snapshot(ongoing).text == "answer []\n"
+
+
 async def test_a_busy_kernel_without_subshells_says_that_it_cannot_be_asked(
     inspected: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

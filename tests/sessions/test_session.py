@@ -312,3 +312,19 @@ async def test_output_of_atexit_handlers_joins_the_latest_execution(
     await runtime.sessions.close(session.name)
     streams = [one for one in runtime.sessions.execution(latest.id).outputs if isinstance(one, Stream)]
     assert [stream.text for stream in streams] == ["goodbye\n"]
+
+
+async def test_what_is_submitted_after_a_restart_was_asked_for_runs_in_the_new_kernel(
+    open_session: OpenSession,
+) -> None:
+    session = await open_session()
+    await session.execute("x = 1")
+    before = session.submit("import time; time.sleep(60)"), session.submit("x")
+    await eventually(lambda: session.snapshot(before[0]).count)
+    restarting = asyncio.create_task(session.restart())
+    await asyncio.sleep(0)
+    after = session.submit("'x' in globals()")
+    await restarting
+    await after.wait(20)
+    assert session.snapshot(after).text == "False"
+    assert [session.snapshot(one).status for one in before] == ["interrupted"] * 2
