@@ -82,12 +82,9 @@ def test_a_notebook_is_committed_whole_with_outputs_that_name_no_place(path: Pat
         assert not [text for text in texts(cell) if ABSOLUTE_PATH.search(text)]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=[] if path.stem.startswith("01") else pytest.mark.slow) for path in NOTEBOOKS],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 async def test_a_notebook_runs_and_shows_what_it_was_committed_with(
     path: Path, runtime: Runtime, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from kernel_exec.runtime import Runtime
 from tests.benchmarks.bare import bare_client
 from tests.benchmarks.row import Row
 
-TIMES = 16
+TIMES = 24
 
 
 async def rows(runtime: Runtime) -> list[Row]:

@@ -56,6 +56,7 @@ async def test_what_an_adopted_venv_has_comes_before_the_private_ipykernel(
     assert run_in_kernel(settings, "mine", "import wcwidth; print(wcwidth.mine)") == "True"
 
 
+@pytest.mark.slow
 async def test_ipykernel_is_put_into_an_adopted_venv_when_asked_for(
     environments: Environments, settings: Settings, plain_venv: Path, wheel: Wheel
 ) -> None:

@@ -16,8 +16,12 @@ from tests.fidelity.comparison import comparable
 from tests.fidelity.conftest import Run
 from tests.fidelity.notebooks import NOTEBOOKS
 
+QUICK = {"streams and results", "output widgets"}
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NOTEBOOKS]
+)
 async def test_a_notebook_has_the_outputs_that_nbclient_gives(
     name: str,
     runtime: Runtime,
