@@ -12,7 +12,7 @@ Four floors, each of which uses only those below it:
     sessions      named kernels with a queue and a history; notebooks
     kernels       live kernels: start, talk, interrupt, end
     environments  named virtual environments on disk
-    errors, settings, processes, names, workspace
+    errors, settings, processes, cleanup, names, workspace
 """
 
 from kernel_exec.errors import KernelExecError

@@ -11,6 +11,8 @@ from pathlib import Path
 import anyio
 import psutil
 
+from kernel_exec.cleanup import finish
+
 __all__ = ["Completed", "run", "stop_tree", "tree_of"]
 
 KILL_GRACE_SECONDS = 5.0
@@ -69,11 +71,15 @@ async def run(
             await process.wait()
     finally:
         if process.returncode is None:
-            with anyio.move_on_after(KILL_GRACE_SECONDS * 2, shield=True):
-                await stop_tree(process.pid)
-                await process.wait()
+            await finish(_kill_and_wait(process))
     assert process.returncode is not None
     return Completed(process.returncode, output.decode(errors="replace"), "".join(errors))
+
+
+async def _kill_and_wait(process: asyncio.subprocess.Process) -> None:
+    with anyio.move_on_after(KILL_GRACE_SECONDS * 2):
+        await stop_tree(process.pid)
+        await process.wait()
 
 
 def tree_of(pid: int | None, *, marker: tuple[str, str] | None = None) -> list[psutil.Process]:

@@ -6,15 +6,15 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
 import filelock
 
+from kernel_exec.cleanup import finish
 from kernel_exec.environments import Environments
 from kernel_exec.errors import SettingsError
 from kernel_exec.kernels import Kernels
@@ -71,11 +71,16 @@ async def open_runtime(settings: Settings | None = None) -> AsyncIterator[Runtim
         try:
             yield Runtime(settings, environments, sessions, history, tasks)
         finally:
-            with anyio.CancelScope(shield=True):
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await sessions.close_all()
+            await finish(_close(sessions, environments, tasks))
+
+
+async def _close(
+    sessions: Sessions, environments: Environments, tasks: Collection[asyncio.Task[Any]]
+) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(sessions.close_all(), environments.close())
 
 
 def sessions_by_environment(home: Path) -> dict[str, list[str]]:

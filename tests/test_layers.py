@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "kernel_exec"
-GROUND = {"__version__", "errors", "names", "processes", "settings", "workspace"}
+GROUND = {"__version__", "cleanup", "errors", "names", "processes", "settings", "workspace"}
 FLOORS = [GROUND, {"environments"}, {"kernels"}, {"sessions"}, {"runtime"}, {"server"}]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 TOP = len(FLOORS)  # the command line, and the package's own module

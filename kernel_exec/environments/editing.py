@@ -6,9 +6,10 @@ from pathlib import Path
 
 import structlog
 
+from kernel_exec.cleanup import finish
 from kernel_exec.environments import trees
 from kernel_exec.environments.environment import Environment
-from kernel_exec.environments.files import finish, in_thread
+from kernel_exec.environments.files import in_thread
 from kernel_exec.environments.installer import Installer
 from kernel_exec.environments.packages import frozen, incomplete, installed
 from kernel_exec.errors import InstallFailed

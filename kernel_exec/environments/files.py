@@ -3,13 +3,13 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
+from kernel_exec.cleanup import finish
 
-__all__ = ["finish", "in_thread", "write_whole"]
+__all__ = ["in_thread", "write_whole"]
 
 T = TypeVar("T")
 
@@ -38,23 +38,6 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Await *work* to its end also when the caller is cancelled, and only then let the cancellation go on."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is not None:
-        if not task.cancelled():
-            task.exception()  # looked at, so that nothing warns of it
-        raise cancelled
-    return task.result()
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:

@@ -14,6 +14,7 @@ import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
+from kernel_exec.cleanup import finish
 from kernel_exec.environments import Environment
 from kernel_exec.errors import KernelStartFailed
 from kernel_exec.kernels.kernel import Kernel
@@ -103,11 +104,7 @@ class Kernels:
                 raise _start_failed(environment, error, kernel, log_file) from error
             yield kernel
         finally:
-            bound = self._settings.shutdown_grace_seconds + 2 * KILL_GRACE_SECONDS
-            with anyio.move_on_after(bound, shield=True) as scope:
-                await self._end(manager, kernel, marker)
-            if scope.cancelled_caught:
-                log.error("kernel did not end", kernel=marker[1], waited_seconds=bound)
+            await finish(self._end(manager, kernel, marker))
             log_file.unlink(missing_ok=True)
 
     @staticmethod
@@ -120,7 +117,10 @@ class Kernels:
         self._context.destroy(linger=0)
 
     async def _end(self, manager: AsyncKernelManager, kernel: Kernel | None, marker: tuple[str, str]) -> None:
-        """Politely, then by force; the force also reaches what the code started and left behind."""
+        """Politely, then by force; the force also reaches what the code started and left behind.
+
+        Bounded: each step has a limit of its own.
+        """
         if kernel is not None and not kernel.ended.done():
             with anyio.move_on_after(self._settings.shutdown_grace_seconds):
                 await kernel.interrupt()
@@ -135,7 +135,8 @@ class Kernels:
             await kernel.close()
         if provisioner is not None and provisioner.has_process:
             await provisioner.kill()
-            await provisioner.wait()
+            with anyio.move_on_after(KILL_GRACE_SECONDS):
+                await provisioner.wait()
         await manager.cleanup_resources()
 
 

@@ -69,7 +69,7 @@ def _outcome(
     try:
         reply = end.result()
     except KernelEnded:
-        if ongoing.timed_out:
+        if ongoing.timed_out and interrupts == 2:
             return Outcome(
                 "timeout", f"{limit}, did not react twice, and the kernel was killed.", kernel_lost=True
             )
