@@ -34,6 +34,9 @@ __all__ = ["Environments"]
 
 log = structlog.get_logger(__name__)
 
+# What makes or changes an environment mostly starts a kernel next, which should have the processor.
+COMPILE_AFTER_SECONDS = 15
+
 # Below, `list` is a method.
 Changes = list[Change]
 Packages = list[Package]
@@ -263,6 +266,7 @@ class Environments:
         """Compile in the background, so that the caller can go on; `close` ends it."""
 
         async def compile_all() -> None:
+            await asyncio.sleep(COMPILE_AFTER_SECONDS)
             try:
                 await self.compile(name)
             except (KernelExecError, TimeoutError, OSError) as error:
