@@ -113,7 +113,10 @@ def keep_interrupts(shell: Any, kernel: Any) -> None:
             reply = {"ename": name, "evalue": "", "traceback": [name]}
             return {"status": "error", "execution_count": kernel.execution_count, **reply}
         finally:
-            on_interrupt(remember)
+            try:
+                on_interrupt(remember)
+            except KeyboardInterrupt:  # of a signal that waited until now; the reply is not to be lost for it
+                on_interrupt(remember)
 
     def waking(handler: Any) -> Any:
         loop = asyncio.get_running_loop()
