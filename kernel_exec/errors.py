@@ -13,6 +13,7 @@ KernelExecError
 ├── EnvironmentInUse           live sessions run in it
 ├── InstallFailed              the installer said no
 ├── KernelStartFailed
+├── IsolationUnavailable       what was asked for does not work on this machine
 ├── SessionNotFound
 ├── SessionConflict            the session exists, in another environment
 ├── SessionClosed              closed while the call waited
@@ -38,6 +39,7 @@ __all__ = [
     "InvalidInput",
     "InvalidName",
     "InvalidRequirement",
+    "IsolationUnavailable",
     "KernelExecError",
     "KernelStartFailed",
     "NotWaitingForInput",
@@ -148,6 +150,16 @@ class InstallFailed(KernelExecError):
 
 class KernelStartFailed(KernelExecError):
     """The kernel process ended, or did not answer in time."""
+
+
+class IsolationUnavailable(KernelExecError):
+    """The isolation that the settings ask for does not work here, so nothing is started."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            "`kernel-exec doctor` tells what works here; see the settings isolation and network.",
+        )
 
 
 class SessionNotFound(KernelExecError):

@@ -35,8 +35,9 @@ async def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     on_error_line: Callable[[str], None] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
-    """Run *command* with no input and wait for its end.
+    """Run *command* with no input and wait for its end; *pass_fds* are the file descriptors it inherits.
 
     *on_error_line* sees each line of standard error as it comes, for progress. However this ends (a
     timeout, a cancelled caller), the command's whole process tree is gone afterwards.
@@ -52,6 +53,7 @@ async def run(
         cwd=cwd,
         limit=1 << 20,
         start_new_session=sys.platform != "win32",
+        pass_fds=pass_fds,
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -20,13 +20,13 @@ from kernel_exec.errors import SettingsError
 from kernel_exec.kernels import Kernels
 from kernel_exec.sessions.history import History
 from kernel_exec.sessions.sessions import Sessions
-from kernel_exec.settings import Settings, load_settings
+from kernel_exec.settings import Network, Settings, load_settings
 
 __all__ = ["Runtime", "open_runtime", "sessions_by_environment"]
 
 T = TypeVar("T")
 
-# Paths of unix sockets have at most 107 bytes (103 on macOS); the directory leaves room for `/k999-ipc-5`.
+# Paths of unix sockets have at most 107 bytes (103 on macOS); the directory leaves room for `/<12>/s-5`.
 LONGEST_DIRECTORY_BYTES = 85
 
 
@@ -49,10 +49,13 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings | None = None) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings | None = None, *, default_network: Network = "on"
+) -> AsyncIterator[Runtime]:
     """Own kernels and sessions until the block is left; then all of them are ended, whatever happened.
 
-    Several processes may use one data directory; each has its own sessions.
+    Several processes may use one data directory; each has its own sessions. *default_network* is what
+    isolated code gets where the setting `network` says nothing.
 
     Raises: SettingsError, when the data directory cannot be used.
     """
@@ -62,7 +65,7 @@ async def open_runtime(settings: Settings | None = None) -> AsyncIterator[Runtim
     with (
         _server_directory(settings.home, server) as directory,
         contextlib.closing(History(settings.home)) as history,
-        contextlib.closing(Kernels(settings, directory, server)) as kernels,
+        contextlib.closing(Kernels(settings, directory, server, default_network=default_network)) as kernels,
     ):
         await _sweep(settings.home, history)
         environments = Environments(settings)

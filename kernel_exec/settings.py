@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,17 +17,76 @@ from pydantic_settings import (
 from kernel_exec.errors import KernelExecError, SettingsError
 from kernel_exec.names import check_name
 
-__all__ = ["Settings", "load_settings", "setting_origins"]
+__all__ = [
+    "KERNEL_VARIABLES",
+    "EnvironmentSettings",
+    "Network",
+    "Settings",
+    "load_settings",
+    "setting_origins",
+]
 
 PREFIX = "KERNEL_EXEC_"
 
 Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
 Bytes = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Level = Literal["auto", "none", "sandbox", "container"]
+Network = Literal["on", "off", "allow-list"]
+Destination = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:./]+\]|[^\s:\[\]]+):(\d{1,5}|\*)$")]
+
+KERNEL_VARIABLES = (
+    "COLORTERM",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TERM",
+    "TZ",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "LINES",
+    "USER",
+    "LOGNAME",
+    "MPLBACKEND",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "PYTHONUTF8",
+    "SSL_CERT_*",
+)
 
 
 def _default_home() -> Path:
     return platformdirs.user_data_path("kernel-exec", appauthor=False)
+
+
+def _existing(paths: tuple[Path, ...] | None) -> tuple[Path, ...] | None:
+    if paths is None:
+        return None
+    found = tuple(path.expanduser().absolute() for path in paths)
+    if missing := [str(path) for path in found if not path.exists()]:
+        raise ValueError(f"there is no {', '.join(missing)}")
+    return tuple(path.resolve() for path in found)
+
+
+class EnvironmentSettings(BaseModel):
+    """What the operator sets for one environment, in `[environment_settings.<name>]` of `config.toml`;
+    what is left out is as for the server.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    isolation: Level | None = None
+    network: Network | None = None
+    network_allowed: tuple[Destination, ...] | None = None
+    writable_paths: tuple[Path, ...] | None = None
+    readable_paths: tuple[Path, ...] | None = None
+    kernel_variables: tuple[str, ...] | None = None
+    container_image: str | None = None
+
+    _paths = field_validator("writable_paths", "readable_paths")(_existing)
 
 
 class Settings(BaseSettings):
@@ -103,6 +162,34 @@ class Settings(BaseSettings):
     )
     allowed_origins: tuple[str, ...] = Field((), description="HTTP: Origin headers accepted besides loopback")
 
+    isolation: Level = Field(
+        "auto", description="How code is kept from the machine: auto takes the strongest sandbox that works"
+    )
+    sandboxes: tuple[Literal["bubblewrap", "landlock"], ...] = Field(
+        ("bubblewrap", "landlock"), description="Sandboxes that may be used, the first that works"
+    )
+    network: Network | None = Field(
+        None,
+        description="Network of isolated code: on, off or allow-list; if not set, off over HTTP, else on",
+    )
+    network_allowed: tuple[Destination, ...] = Field(
+        (), description="Destinations of network=allow-list, as host:port; both may be patterns with *"
+    )
+    writable_paths: tuple[Path, ...] = Field(
+        (), description="What isolated code may write to besides the workspace"
+    )
+    readable_paths: tuple[Path, ...] = Field((), description="What isolated code may read besides")
+    kernel_variables: tuple[str, ...] = Field(
+        tuple(KERNEL_VARIABLES),
+        description="Environment variables that isolated code gets, with * as a wildcard",
+    )
+    tmp_bytes: Bytes = Field(1 << 30, description="Size of the private /tmp of a sandbox, which is in memory")
+    container_engine: Literal["podman", "docker"] = Field("podman", description="What runs containers")
+    container_image: str = Field("", description="Image for isolation=container; Python comes from outside")
+    environment_settings: dict[str, EnvironmentSettings] = Field(
+        {}, description="Other values for single environments"
+    )
+
     log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "warning", description="Least severe log event that is written to standard error"
     )
@@ -119,6 +206,8 @@ class Settings(BaseSettings):
         if not path.is_dir():
             raise ValueError("not a directory")
         return path.resolve()
+
+    _paths = field_validator("writable_paths", "readable_paths")(_existing)
 
     @field_validator("default_environment")
     @classmethod
@@ -146,6 +235,11 @@ class Settings(BaseSettings):
         home = init_settings().get("home") or env_settings().get("home") or _default_home()
         file = TomlConfigSettingsSource(settings_cls, toml_file=_config_file(Path(home)))
         return init_settings, env_settings, file
+
+    def for_environment(self, name: str) -> "Settings":
+        """These settings with what the operator set for the environment *name*."""
+        own = self.environment_settings.get(name)
+        return self if own is None else self.model_copy(update=own.model_dump(exclude_none=True))
 
     @property
     def config_file(self) -> Path:

@@ -1,6 +1,7 @@
 """What all tests share: one data directory with one default environment, and one open runtime."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
@@ -14,6 +15,13 @@ from kernel_exec.sessions.session import Session
 from kernel_exec.settings import Settings, load_settings
 
 OpenSession = Callable[..., Awaitable[Session]]
+
+# The suite runs under one isolation: KERNEL_EXEC_TEST_ISOLATION=bubblewrap pytest. As variables, so that
+# servers that tests start as processes have it too.
+ISOLATION = os.environ.pop("KERNEL_EXEC_TEST_ISOLATION", "none")
+os.environ["KERNEL_EXEC_ISOLATION"] = {"none": "none", "container": "container"}.get(ISOLATION, "sandbox")
+if ISOLATION in ("bubblewrap", "landlock"):
+    os.environ["KERNEL_EXEC_SANDBOXES"] = f'["{ISOLATION}"]'
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kernel_exec.server.app import create_server
 from kernel_exec.settings import Settings, load_settings
+from tests.security.attempts import ATTEMPTS, LEVELS
 
 README = Path(__file__).parent.parent / "README.md"
 # Defaults that depend on the machine, in words.
@@ -14,7 +15,9 @@ BY_MACHINE = {"home": "the platform's data directory", "workspace": "where the s
 
 def written(text: str) -> str:
     """README's text with its generated parts as they should be."""
-    return with_part(with_part(text, "tools", tools()), "settings", settings())
+    for name, part in (("tools", tools()), ("settings", settings()), ("isolation", isolation())):
+        text = with_part(text, name, part)
+    return text
 
 
 def with_part(text: str, name: str, part: str) -> str:
@@ -46,6 +49,15 @@ def settings() -> str:
         default = BY_MACHINE.get(name) or _shown(field.default)
         lines.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(lines)
+
+
+def isolation() -> str:
+    """What hostile code gets to do at each level."""
+    rows = ["| Attempt by the code | " + " | ".join(LEVELS) + " |", "|---" * (len(LEVELS) + 1) + "|"]
+    for attempt in ATTEMPTS:
+        cells = [outcome or "as the user may" for outcome in attempt.outcomes]
+        rows.append(f"| {attempt.title} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
 
 
 def _shown(value: object) -> str:

@@ -15,7 +15,14 @@ SOLE_IMPORTERS = {
     "mcp": ("server", "cli", "demo", "doctor"),
     "jupyter_client": ("kernels", "environments/kernelspecs.py"),
     "subprocess": ("processes.py",),
-    "os.environ": ("cli", "settings.py", "demo.py", "kernels/launch.py", "environments/commands.py"),
+    "os.environ": (
+        "cli",
+        "settings.py",
+        "demo.py",
+        "kernels/launch.py",
+        "kernels/provisioners/",
+        "environments/commands.py",
+    ),
 }
 
 

@@ -1,9 +1,20 @@
 """Live kernels: start, talk, interrupt, measure, end."""
 
 from kernel_exec.kernels.ending import Ending
+from kernel_exec.kernels.isolation import Isolation
 from kernel_exec.kernels.kernel import Kernel
 from kernel_exec.kernels.launch import Kernels
 from kernel_exec.kernels.requests import InputRequest, KernelEnded, Message, Request
 from kernel_exec.kernels.usage import Usage
 
-__all__ = ["Ending", "InputRequest", "Kernel", "KernelEnded", "Kernels", "Message", "Request", "Usage"]
+__all__ = [
+    "Ending",
+    "InputRequest",
+    "Isolation",
+    "Kernel",
+    "KernelEnded",
+    "Kernels",
+    "Message",
+    "Request",
+    "Usage",
+]

@@ -217,6 +217,9 @@ class Kernel:
 
     async def kill(self) -> None:
         """Kill the whole process tree; *ended* is done afterwards."""
+        provisioner = self._manager.provisioner
+        if provisioner is not None:  # it knows its own best; then whatever that has missed
+            await provisioner.kill()
         if self.pid is not None:
             await stop_tree(self.pid, marker=self._marker)
         await asyncio.wait({self.ended}, timeout=KILL_GRACE_SECONDS)

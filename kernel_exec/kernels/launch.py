@@ -2,25 +2,29 @@
 
 import asyncio
 import os
+import secrets
+import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 
 import anyio
 import structlog
 import zmq.asyncio
-from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
 from kernel_exec.cleanup import finish
 from kernel_exec.environments import Environment
 from kernel_exec.errors import KernelStartFailed
+from kernel_exec.kernels.isolation import Isolation, choose, provisioner
 from kernel_exec.kernels.kernel import Kernel
+from kernel_exec.kernels.provisioners.probe import Probe
 from kernel_exec.kernels.requests import KernelEnded
 from kernel_exec.processes import KILL_GRACE_SECONDS, stop_tree
-from kernel_exec.settings import PREFIX, Settings
+from kernel_exec.settings import PREFIX, Network, Settings
 
 __all__ = ["Kernels"]
 
@@ -51,16 +55,25 @@ ARGUMENTS = (
 )
 
 
+SANDBOXED = Path(__file__).with_name("sandboxed.py").read_text(encoding="utf-8")
+SANDBOXED_ARGUMENTS = (f"--IPKernelApp.exec_lines=exec({SANDBOXED!r}, {{}})",)
+
+
 class Kernels:
     """Starts kernels; their sockets and connection files are in *directory* (mode 0700).
 
     All their processes can be told by *server*, a name of one run of the server; see `sweep`.
+    *default_network* is what isolated code gets where the setting `network` says nothing.
     """
 
-    def __init__(self, settings: Settings, directory: Path, server: str) -> None:
+    def __init__(
+        self, settings: Settings, directory: Path, server: str, *, default_network: Network = "on"
+    ) -> None:
         self._settings = settings
         self._directory = directory
         self._server = server
+        self._default_network = default_network
+        self._probe = Probe()
         self._numbers = count(1)
         self._context = zmq.asyncio.Context()
         # What the server cannot take yet waits in the kernel, whose own mark is off (see `startup.py`):
@@ -75,18 +88,22 @@ class Kernels:
 
         Raises: KernelStartFailed, within `kernel_start_seconds`, with what the process wrote.
         """
+        isolation = await self.isolation(environment.name)
         number = next(self._numbers)
         marker = (MARKER, f"{self._server}-{number}")
         log_file = self._directory / f"k{number}.log"
-        specs = KernelSpecManager(kernel_dirs=[str(self._settings.home / "jupyter" / "kernels")])
+        # Not to be guessed: in a sandbox by Landlock the code can connect to any socket that it can name.
+        directory = self._directory / secrets.token_hex(6)
         manager = AsyncKernelManager(
             kernel_name=environment.name,
-            kernel_spec_manager=specs,
+            kernel_spec_manager=self._specs(isolation, environment, working_directory, directory, marker),
             context=self._context,
-            connection_file=str(self._directory / f"k{number}.json"),
-            transport="tcp" if sys.platform == "win32" else "ipc",
+            connection_file=str(directory / "k.json"),
+            **({} if sys.platform == "win32" else {"transport": "ipc", "ip": str(directory / "s")}),
         )
+        arguments = [*(SANDBOXED_ARGUMENTS if isolation.level != "none" else ()), *ARGUMENTS]
         kernel: Kernel | None = None
+        directory.mkdir(mode=0o700)
         try:
             try:
                 async with asyncio.timeout(self._settings.kernel_start_seconds):
@@ -96,7 +113,7 @@ class Kernels:
                             env=_kernel_variables(environment, marker),
                             stdout=stream,
                             stderr=stream,
-                            extra_arguments=list(ARGUMENTS),
+                            extra_arguments=arguments,
                         )
                     kernel = Kernel(manager, marker)
                     await kernel.ready()
@@ -107,10 +124,49 @@ class Kernels:
             await finish(self._end(manager, kernel, marker))
             log_file.unlink(missing_ok=True)
 
+    async def isolation(self, environment: str) -> Isolation:
+        """How the kernels of *environment* are isolated; what works here is tried at the first question.
+
+        Raises: IsolationUnavailable.
+        """
+        settings = self._settings.for_environment(environment)
+        return await choose(settings, self._probe, default_network=self._default_network)
+
+    def _specs(
+        self,
+        isolation: Isolation,
+        environment: Environment,
+        working_directory: Path,
+        directory: Path,
+        marker: tuple[str, str],
+    ) -> KernelSpecManager:
+        """The environment's kernelspec, started the way that was chosen."""
+        specs = KernelSpecManager(kernel_dirs=[str(self._settings.home / "jupyter" / "kernels")])
+        if isolation.level == "none":
+            return specs
+        spec = specs.get_kernel_spec(environment.name)
+        settings = self._settings.for_environment(environment.name)
+        spec.metadata["kernel_provisioner"] = provisioner(
+            isolation,
+            settings,
+            environment,
+            working_directory,
+            directory,
+            server=self._server,
+            marks=dict([marker]),
+        )
+        if isolation.level == "container":
+            spec.interrupt_mode = "message"
+        return _OneSpec(spec)
+
     @staticmethod
     async def sweep(server: str) -> None:
         """Kill what the kernels of a server that is gone have left behind."""
         await stop_tree(None, marker=(MARKER, server))
+        if sys.platform == "linux":
+            from kernel_exec.kernels.provisioners import container
+
+            await container.sweep(server)
 
     def close(self) -> None:
         """Close the sockets' context, after the last kernel has ended."""
@@ -127,6 +183,8 @@ class Kernels:
                 kernel.request_shutdown()
                 await asyncio.wait({kernel.ended})
         provisioner = manager.provisioner
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.kill()
         pid = getattr(provisioner, "pid", None)
         if pid is not None and (left := await stop_tree(pid, marker=marker)):
             log.error("processes did not end", kernel=marker[1], pids=left)
@@ -134,10 +192,32 @@ class Kernels:
             await asyncio.wait({kernel.ended}, timeout=KILL_GRACE_SECONDS)
             await kernel.close()
         if provisioner is not None and provisioner.has_process:
-            await provisioner.kill()
             with anyio.move_on_after(KILL_GRACE_SECONDS):
                 await provisioner.wait()
         await manager.cleanup_resources()
+        await asyncio.to_thread(_remove, Path(manager.connection_file).parent)
+
+
+class _OneSpec(KernelSpecManager):
+    """Knows one kernelspec, as it is in memory."""
+
+    def __init__(self, spec: KernelSpec) -> None:
+        super().__init__()
+        self._spec = spec
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """That one."""
+        return self._spec
+
+
+def _remove(directory: Path) -> None:
+    """Remove what a kernel left, also directories that its code made inaccessible."""
+    for parent, names, _ in os.walk(directory):
+        for path in (Path(parent, name) for name in names):
+            if not path.is_symlink():
+                with suppress(OSError):
+                    path.chmod(0o700)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _kernel_variables(environment: Environment, marker: tuple[str, str]) -> Mapping[str, str]:

@@ -5,7 +5,8 @@ import re
 from typing import Any
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_ADDRESS = re.compile(r"0x[0-9a-f]{6,}|(?<=ipykernel_)\d+")
+# Cells are files in the kernel's temporary directory, which in a sandbox is another one.
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}|[^\s\"]*/ipykernel_\d+")
 _WIDGET = re.compile(r"\b[0-9a-f]{32}\b")
 
 
