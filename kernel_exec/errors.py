@@ -16,6 +16,7 @@ KernelExecError
 ├── IsolationUnavailable       what was asked for does not work on this machine
 ├── SessionNotFound
 ├── SessionConflict            the session exists, in another environment
+├── TooManySessions            as many are open as the settings allow
 ├── SessionClosed              closed while the call waited
 ├── QueueFull
 ├── StateLost                  the kernel died since the last call
@@ -50,6 +51,7 @@ __all__ = [
     "SessionNotFound",
     "SettingsError",
     "StateLost",
+    "TooManySessions",
 ]
 
 
@@ -179,6 +181,16 @@ class SessionConflict(KernelExecError):
         super().__init__(
             f"Session {name!r} runs in environment {environment!r}, not in {asked!r}.",
             f"Leave out `environment`, use another session name, or call close_session({name!r}) first.",
+        )
+
+
+class TooManySessions(KernelExecError):
+    """As many sessions are open as the settings allow."""
+
+    def __init__(self, limit: int, names: Iterable[str]) -> None:
+        super().__init__(
+            f"{limit} sessions are open, which is the limit. Yours: {known(names)}.",
+            "Use one of these, close_session one that is no longer needed, or raise max_sessions.",
         )
 
 

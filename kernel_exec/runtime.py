@@ -38,6 +38,7 @@ class Runtime:
     environments: Environments
     sessions: Sessions
     history: History
+    kernels: Kernels
     tasks: set[asyncio.Task[Any]]
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -71,8 +72,10 @@ async def open_runtime(
         environments = Environments(settings)
         tasks: set[asyncio.Task[Any]] = set()
         sessions = Sessions(settings, environments, kernels, history, server)
+        runtime = Runtime(settings, environments, sessions, history, kernels, tasks)
+        _ = runtime.start(kernels.watch())
         try:
-            yield Runtime(settings, environments, sessions, history, tasks)
+            yield runtime
         finally:
             await finish(_close(sessions, environments, tasks))
 

@@ -19,6 +19,7 @@ from kernel_exec.names import check_name
 
 __all__ = [
     "KERNEL_VARIABLES",
+    "LOWERED",
     "EnvironmentSettings",
     "Network",
     "Settings",
@@ -31,9 +32,28 @@ PREFIX = "KERNEL_EXEC_"
 Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
 Bytes = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+# Less than this, and a kernel does not start.
+Memory = Annotated[int, Field(ge=128 << 20)]
+Cores = Annotated[float, Field(ge=0.01)]
+Processes = Annotated[int, Field(ge=32)]
+OpenFiles = Annotated[int, Field(ge=64)]
 Level = Literal["auto", "none", "sandbox", "container"]
 Network = Literal["on", "off", "allow-list"]
 Destination = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:./]+\]|[^\s:\[\]]+):(\d{1,5}|\*)$")]
+
+LOWERED = (
+    "timeout_seconds",
+    "max_timeout_seconds",
+    "idle_timeout_seconds",
+    "output_limit_bytes",
+    "memory_limit_bytes",
+    "cpu_limit_cores",
+    "processes_limit",
+    "open_files_limit",
+    "file_size_limit_bytes",
+    "disk_limit_bytes",
+)
+"""The limits that an environment may have of its own: never higher ones than the server's."""
 
 KERNEL_VARIABLES = (
     "COLORTERM",
@@ -85,6 +105,17 @@ class EnvironmentSettings(BaseModel):
     readable_paths: tuple[Path, ...] | None = None
     kernel_variables: tuple[str, ...] | None = None
     container_image: str | None = None
+
+    timeout_seconds: Seconds | None = None
+    max_timeout_seconds: Seconds | None = None
+    idle_timeout_seconds: Seconds | None = None
+    output_limit_bytes: Bytes | None = None
+    memory_limit_bytes: Memory | None = None
+    cpu_limit_cores: Cores | None = None
+    processes_limit: Processes | None = None
+    open_files_limit: OpenFiles | None = None
+    file_size_limit_bytes: Bytes | None = None
+    disk_limit_bytes: Bytes | None = None
 
     _paths = field_validator("writable_paths", "readable_paths")(_existing)
 
@@ -149,6 +180,27 @@ class Settings(BaseSettings):
         1_568, description="Long side of one image in a reply"
     )
     output_limit_bytes: Bytes = Field(1 << 30, description="Output of one execution that is kept")
+
+    memory_limit_bytes: Memory | None = Field(
+        None, description="Memory of one session; if not set, half of the machine's"
+    )
+    total_memory_limit_bytes: Memory | None = Field(
+        None, description="Memory of all sessions together; if not set, 80 % of the machine's"
+    )
+    cpu_limit_cores: Cores | None = Field(None, description="CPU cores of one session; if not set, all")
+    processes_limit: Processes = Field(256, description="Processes and threads of one session")
+    open_files_limit: OpenFiles = Field(4096, description="Open files of one process")
+    file_size_limit_bytes: Bytes = Field(16 << 30, description="Size of one file that is written")
+    disk_limit_bytes: Bytes | None = Field(
+        None, description="What one execution may write to disk; if not set, half of what is free"
+    )
+    max_sessions: Count = Field(32, description="Sessions open at once")
+    max_running_executions: Count | None = Field(
+        None, description="Executions that run at once, in all sessions; others wait"
+    )
+    idle_timeout_seconds: Seconds | None = Field(
+        None, description="A session's kernel is shut down after so long without code; if not set, never"
+    )
 
     host: str = Field("127.0.0.1", description="HTTP: address to listen on")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(
@@ -237,9 +289,15 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
     def for_environment(self, name: str) -> "Settings":
-        """These settings with what the operator set for the environment *name*."""
+        """These settings with what the operator set for the environment *name*; limits are only lowered."""
         own = self.environment_settings.get(name)
-        return self if own is None else self.model_copy(update=own.model_dump(exclude_none=True))
+        if own is None:
+            return self
+        values = own.model_dump(exclude_none=True)
+        for limit in LOWERED:
+            given = [one for one in (values.get(limit), getattr(self, limit)) if one is not None]
+            values[limit] = min(given, default=None)
+        return self.model_copy(update=values)
 
     @property
     def config_file(self) -> Path:

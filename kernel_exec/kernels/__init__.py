@@ -5,7 +5,7 @@ from kernel_exec.kernels.isolation import Isolation
 from kernel_exec.kernels.kernel import Kernel
 from kernel_exec.kernels.launch import Kernels
 from kernel_exec.kernels.requests import InputRequest, KernelEnded, Message, Request
-from kernel_exec.kernels.usage import Usage
+from kernel_exec.kernels.usage import Meter, Spent, Usage
 
 __all__ = [
     "Ending",
@@ -15,6 +15,8 @@ __all__ = [
     "KernelEnded",
     "Kernels",
     "Message",
+    "Meter",
     "Request",
+    "Spent",
     "Usage",
 ]

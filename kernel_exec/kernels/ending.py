@@ -13,14 +13,17 @@ VMSTAT = Path("/proc/vmstat")
 @dataclass(frozen=True, slots=True)
 class Ending:
     """*returncode* is negative for a signal, as in `subprocess`; *out_of_memory* is set when the
-    system's count of out-of-memory kills rose meanwhile.
+    system's count of out-of-memory kills rose meanwhile. *limit* says which limit it was killed at.
     """
 
     returncode: int | None
     out_of_memory: bool = False
     peak_memory_bytes: int | None = None
+    limit: str = ""
 
     def __str__(self) -> str:
+        if self.limit:
+            return f"was killed at {self.limit}"
         if self.out_of_memory:
             size = f" at {self.peak_memory_bytes / 2**30:.1f} GiB" if self.peak_memory_bytes else ""
             return f"was killed by the system: out of memory{size}"

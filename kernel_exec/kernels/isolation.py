@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from kernel_exec.environments import Environment
 from kernel_exec.errors import IsolationUnavailable
+from kernel_exec.kernels.limits import Limits
 from kernel_exec.kernels.provisioners.probe import Probe
 from kernel_exec.settings import Network, Settings
 
@@ -113,7 +114,9 @@ def provisioner(
     }
     if isolation.level == "container":
         config |= {"program": settings.container_engine, "image": settings.container_image}
-        config["server"] = server
+        limits = Limits.of(settings)
+        config |= {"server": server, "memory_bytes": limits.memory_bytes, "processes": limits.processes}
+        config["cpus"] = limits.cpu_cores or 0.0
     name = "container" if isolation.level == "container" else isolation.mechanism
     return {"provisioner_name": f"kernel-exec-{name}", "config": config}
 

@@ -14,8 +14,9 @@ import zmq.asyncio
 from jupyter_client.manager import AsyncKernelManager
 
 from kernel_exec.kernels.ending import Ending, oom_kills
+from kernel_exec.kernels.monitor import Watched
 from kernel_exec.kernels.requests import InputRequest, KernelEnded, Message, OnInput, OnOutput, Request
-from kernel_exec.kernels.usage import Usage, measure, memory_of
+from kernel_exec.kernels.usage import Usage, measure_tree, memory_of
 from kernel_exec.kernels.widgets import COMM_TYPES, OutputWidgets
 from kernel_exec.processes import KILL_GRACE_SECONDS, stop_tree
 
@@ -51,11 +52,12 @@ class Kernel:
     """A kernel whose process runs; made by `Kernels.run`, which also ends it.
 
     *ended* is done when the process has ended, however that came. *info* is the content of the kernel's
-    `kernel_info_reply`.
+    `kernel_info_reply`. *watched* has its limits, and what it used in the last minutes.
     """
 
-    def __init__(self, manager: AsyncKernelManager, marker: tuple[str, str]) -> None:
+    def __init__(self, manager: AsyncKernelManager, marker: tuple[str, str], watched: Watched) -> None:
         self._manager = manager
+        self.watched = watched
         self._marker = marker
         self._oom_kills = oom_kills()
         self._peak_memory: int | None = None
@@ -103,12 +105,16 @@ class Kernel:
 
     @property
     def memory_bytes(self) -> int | None:
-        """Resident memory of the kernel's own process, without its children."""
-        return None if self.pid is None else memory_of(self.pid)
+        """Memory of the kernel's own process now, and of its children when they were last measured."""
+        own = None if self.pid is None else memory_of(self.pid)
+        seen = self.watched.fresh
+        return own if own is None or seen is None else own + seen.memory_bytes - seen.own_memory_bytes
 
     async def usage(self) -> Usage | None:
         """What the kernel and its children use; None when they are not on this machine."""
-        return None if self.pid is None else await asyncio.to_thread(measure, self.pid, self._marker)
+        if (seen := self.watched.fresh) is not None or self.pid is None:
+            return seen
+        return await asyncio.to_thread(measure_tree, self.pid, self._marker)
 
     def request(
         self,
@@ -317,10 +323,12 @@ class Kernel:
         assert provisioner is not None
         while (returncode := await provisioner.poll()) is None:
             self._peak_memory = max(filter(None, (self._peak_memory, self.memory_bytes)), default=None)
+            self.watched.pid = self.pid
             await asyncio.sleep(POLL_SECONDS)
         await self._drain()
         killed = returncode == -9 and oom_kills() > self._oom_kills
-        self._end(Ending(returncode, killed, self._peak_memory))
+        limit = self.watched.guard.why_killed() if returncode == -9 else ""
+        self._end(Ending(returncode, killed, self._peak_memory, limit))
 
     async def _drain(self) -> None:
         """Let the readers take what the process sent before it ended."""

@@ -21,8 +21,11 @@ from kernel_exec.environments import Environment
 from kernel_exec.errors import KernelStartFailed
 from kernel_exec.kernels.isolation import Isolation, choose, provisioner
 from kernel_exec.kernels.kernel import Kernel
+from kernel_exec.kernels.limits import Guard, Limiter, Limits, total_memory
+from kernel_exec.kernels.monitor import Monitor, Watched
 from kernel_exec.kernels.provisioners.probe import Probe
 from kernel_exec.kernels.requests import KernelEnded
+from kernel_exec.kernels.watchdog import Watchdog
 from kernel_exec.processes import KILL_GRACE_SECONDS, stop_tree
 from kernel_exec.settings import PREFIX, Network, Settings
 
@@ -57,6 +60,7 @@ ARGUMENTS = (
 
 SANDBOXED = Path(__file__).with_name("sandboxed.py").read_text(encoding="utf-8")
 SANDBOXED_ARGUMENTS = (f"--IPKernelApp.exec_lines=exec({SANDBOXED!r}, {{}})",)
+LIMITED = Path(__file__).with_name("limited.py").read_text(encoding="utf-8")
 
 
 class Kernels:
@@ -74,6 +78,9 @@ class Kernels:
         self._server = server
         self._default_network = default_network
         self._probe = Probe()
+        self.limiter = Limiter(settings, server)
+        self.monitor = Monitor(MARKER)
+        self._watchdog = Watchdog(self.monitor, total_memory(settings))
         self._numbers = count(1)
         self._context = zmq.asyncio.Context()
         # What the server cannot take yet waits in the kernel, whose own mark is off (see `startup.py`):
@@ -101,7 +108,17 @@ class Kernels:
             connection_file=str(directory / "k.json"),
             **({} if sys.platform == "win32" else {"transport": "ipc", "ip": str(directory / "s")}),
         )
-        arguments = [*(SANDBOXED_ARGUMENTS if isolation.level != "none" else ()), *ARGUMENTS]
+        guard = self.limiter.guard(
+            f"k{number}",
+            Limits.of(self._settings.for_environment(environment.name)),
+            engine=isolation.mechanism if isolation.level == "container" else "",
+        )
+        watched = Watched(None, marker[1], guard)
+        arguments = [
+            *(SANDBOXED_ARGUMENTS if isolation.level != "none" else ()),
+            f"--IPKernelApp.exec_lines=exec({LIMITED!r}, {{'limits': {self.limiter.inside(guard)!r}}})",
+            *ARGUMENTS,
+        ]
         kernel: Kernel | None = None
         directory.mkdir(mode=0o700)
         try:
@@ -115,14 +132,21 @@ class Kernels:
                             stderr=stream,
                             extra_arguments=arguments,
                         )
-                    kernel = Kernel(manager, marker)
-                    await kernel.ready()
+                    kernel = Kernel(manager, marker, watched)
+                    watched.pid = kernel.pid
+                    await asyncio.gather(self.limiter.enforce(guard, kernel.pid, marker), kernel.ready())
+                    self._watchdog.add(kernel)
             except (KernelEnded, TimeoutError, OSError, RuntimeError) as error:
                 raise _start_failed(environment, error, kernel, log_file) from error
             yield kernel
         finally:
-            await finish(self._end(manager, kernel, marker))
+            self._watchdog.remove(watched)
+            await finish(self._end(manager, kernel, marker, guard))
             log_file.unlink(missing_ok=True)
+
+    async def watch(self) -> None:
+        """Measure the kernels and enforce what nothing else does, until cancelled."""
+        await self._watchdog.run()
 
     async def isolation(self, environment: str) -> Isolation:
         """How the kernels of *environment* are isolated; what works here is tried at the first question.
@@ -163,16 +187,20 @@ class Kernels:
     async def sweep(server: str) -> None:
         """Kill what the kernels of a server that is gone have left behind."""
         await stop_tree(None, marker=(MARKER, server))
+        await asyncio.to_thread(Limiter.sweep, server)
         if sys.platform == "linux":
             from kernel_exec.kernels.provisioners import container
 
             await container.sweep(server)
 
     def close(self) -> None:
-        """Close the sockets' context, after the last kernel has ended."""
+        """Close the sockets' context and remove the control groups, after the last kernel has ended."""
         self._context.destroy(linger=0)
+        self.limiter.close()
 
-    async def _end(self, manager: AsyncKernelManager, kernel: Kernel | None, marker: tuple[str, str]) -> None:
+    async def _end(
+        self, manager: AsyncKernelManager, kernel: Kernel | None, marker: tuple[str, str], guard: Guard
+    ) -> None:
         """Politely, then by force; the force also reaches what the code started and left behind.
 
         Bounded: each step has a limit of its own.
@@ -194,6 +222,7 @@ class Kernels:
         if provisioner is not None and provisioner.has_process:
             with anyio.move_on_after(KILL_GRACE_SECONDS):
                 await provisioner.wait()
+        await self.limiter.release(guard)
         await manager.cleanup_resources()
         await asyncio.to_thread(_remove, Path(manager.connection_file).parent)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 __all__ = ["Database"]
 
 BUSY_SECONDS = 10.0
-SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -49,6 +48,16 @@ CREATE TABLE outputs (
 ) WITHOUT ROWID;
 CREATE INDEX outputs_by_display_id ON outputs (display_id) WHERE display_id IS NOT NULL;
 """
+# What brings a database of the version before each of these numbers to it.
+MIGRATIONS = {
+    2: """
+ALTER TABLE sessions ADD COLUMN marker TEXT NOT NULL DEFAULT '';
+ALTER TABLE executions ADD COLUMN cpu_seconds REAL;
+ALTER TABLE executions ADD COLUMN peak_memory_bytes INTEGER;
+ALTER TABLE executions ADD COLUMN read_bytes INTEGER;
+ALTER TABLE executions ADD COLUMN written_bytes INTEGER;
+"""
+}
 
 
 class Database:
@@ -63,10 +72,11 @@ class Database:
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
         with self.transaction():
             version = self.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in SCHEMA.split(";\n"):
-                    self.execute(statement)
-                self.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            for number, statements in {1: SCHEMA, **MIGRATIONS}.items():
+                if version < number:
+                    for statement in statements.split(";\n"):
+                        self.execute(statement)
+                    self.execute(f"PRAGMA user_version = {number}")
 
     def execute(self, statement: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
         """Run one statement."""

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from kernel_exec.kernels import Spent
 from kernel_exec.sessions.outputs import Error, ExecuteResult, Output, Stream
 
 __all__ = ["FINAL", "Execution", "Status"]
 
 Status = Literal["queued", "running", "waiting_for_input", "ok", "error", "timeout", "interrupted", "died"]
 FINAL: frozenset[Status] = frozenset(get_args(Status)) - {"queued", "running", "waiting_for_input"}
+NOTHING = Spent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class Execution:
     gave one. *outputs* are in order of arrival. *note* says what a reader must know beyond the outputs:
     how a timeout was carried out, why the kernel died, what was lost. *prompt* is what `input()` asks
     while the status is `waiting_for_input`. *position* is how many executions come before a queued one.
-    *dropped_bytes* counts output past `output_limit_bytes`, which was not kept.
+    *dropped_bytes* counts output past `output_limit_bytes`, which was not kept. *spent* is what it took, once
+    it is over.
     """
 
     id: str
@@ -36,6 +39,7 @@ class Execution:
     position: int = 0
     memory_bytes: int | None = None
     dropped_bytes: int = 0
+    spent: Spent = NOTHING
 
     @property
     def finished(self) -> bool:

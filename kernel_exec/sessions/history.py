@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_exec.errors import ExecutionNotFound
+from kernel_exec.kernels import Spent
 from kernel_exec.sessions.database import Database
 from kernel_exec.sessions.execution import FINAL, Execution, Status
 from kernel_exec.sessions.output_log import OutputLog
@@ -59,6 +60,10 @@ class History:
             (name, principal, environment, str(directory), server, json.dumps(info), opened),
         )
         return SessionRecord(session, name, environment, directory, info, opened)
+
+    def set_marker(self, session: int, marker: str) -> None:
+        """Note by which marker the processes of the session's kernel can be told."""
+        self._database.execute("UPDATE sessions SET marker = ? WHERE id = ?", (marker, session))
 
     def close_session(self, session: int) -> None:
         """Note that the session is closed; its history stays."""
@@ -124,12 +129,31 @@ class History:
         """Note the kernel's own number."""
         self._database.execute("UPDATE executions SET count = ? WHERE id = ?", (count, execution))
 
-    def finish(self, execution: int, status: Status, note: str = "", memory_bytes: int | None = None) -> None:
-        """Record the final status."""
+    def finish(
+        self,
+        execution: int,
+        status: Status,
+        note: str = "",
+        memory_bytes: int | None = None,
+        spent: Spent | None = None,
+    ) -> None:
+        """Record the final status, the memory of the session after it, and what it took."""
         assert status in FINAL
+        spent = spent or Spent()
         self._database.execute(
-            "UPDATE executions SET status = ?, note = ?, memory_bytes = ?, ended = ? WHERE id = ?",
-            (status, note, memory_bytes, time.time(), execution),
+            "UPDATE executions SET status = ?, note = ?, memory_bytes = ?, ended = ?, cpu_seconds = ?,"
+            " peak_memory_bytes = ?, read_bytes = ?, written_bytes = ? WHERE id = ?",
+            (
+                status,
+                note,
+                memory_bytes,
+                time.time(),
+                spent.cpu_seconds,
+                spent.peak_memory_bytes,
+                spent.read_bytes,
+                spent.written_bytes,
+                execution,
+            ),
         )
 
     def execution(self, execution: str, principal: str) -> Execution:
@@ -183,4 +207,7 @@ class History:
             note=row["note"],
             memory_bytes=row["memory_bytes"],
             dropped_bytes=row["dropped_bytes"],
+            spent=Spent(
+                row["cpu_seconds"], row["peak_memory_bytes"], row["read_bytes"], row["written_bytes"]
+            ),
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kernel_exec.kernels import InputRequest, Kernel, KernelEnded, Message
+from kernel_exec.kernels.limits import size
 from kernel_exec.sessions.execution import Status
 from kernel_exec.sessions.ongoing import OngoingExecution
 from kernel_exec.sessions.recorder import Recorder
@@ -79,6 +80,13 @@ def _outcome(
     if ongoing.timed_out:
         again = " and again, to which it reacted" if interrupts > 1 else ""
         return Outcome("timeout", f"{limit}{again}. Variables are kept.")
+    guard = kernel.watched.guard
+    if guard.told:
+        status: Status = "ok" if reply["status"] == "ok" else "interrupted"
+        return Outcome(status, f"It was interrupted at {guard.told}. Variables are kept.")
     if reply["status"] == "ok":
         return Outcome("ok")
+    if reply.get("ename") == "MemoryError":
+        limit = size(guard.limits.memory_bytes)
+        return Outcome("error", f"The memory limit of a session is {limit} (memory_limit_bytes).")
     return Outcome("interrupted" if ongoing.interrupted else "error")

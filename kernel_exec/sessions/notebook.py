@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -138,6 +139,7 @@ def _began(execution: Execution) -> bool:
 
 def _cell(execution: Execution) -> dict[str, Any]:
     told: dict[str, Any] = {"status": execution.status, "seconds": round(execution.elapsed_seconds, 3)}
+    told |= {name: value for name, value in asdict(execution.spent).items() if value is not None}
     if execution.note:
         told["note"] = execution.note
     if execution.dropped_bytes:

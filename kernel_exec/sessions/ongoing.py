@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kernel_exec.errors import InvalidInput
 from kernel_exec.kernels import InputRequest
+from kernel_exec.sessions.tracing import current_context
 
 __all__ = ["OngoingExecution", "check_source"]
 
@@ -30,6 +31,7 @@ class OngoingExecution:
         self.interrupted = False
         self.timed_out = False
         self.finished = asyncio.Event()
+        self.trace_context = current_context()
         self._settled = asyncio.Event()
 
     @property

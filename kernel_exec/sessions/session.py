@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import anyio
@@ -19,13 +19,15 @@ from kernel_exec.errors import (
     SessionClosed,
     StateLost,
 )
-from kernel_exec.kernels import InputRequest, Kernel
+from kernel_exec.kernels import InputRequest, Kernel, Meter, Spent
 from kernel_exec.sessions.execution import Execution, Status
 from kernel_exec.sessions.history import History, SessionRecord
 from kernel_exec.sessions.ladder import Outcome, carry_out
 from kernel_exec.sessions.ongoing import OngoingExecution, check_source
 from kernel_exec.sessions.recorder import Recorder
+from kernel_exec.sessions.slots import Slots
 from kernel_exec.sessions.state import SessionState, State
+from kernel_exec.sessions.tracing import Span
 from kernel_exec.settings import Settings
 
 __all__ = ["Session"]
@@ -53,6 +55,7 @@ class Session:
         settings: Settings,
         history: History,
         start_kernel: StartKernel,
+        slots: Slots,
     ) -> None:
         self.name = name
         self.principal = principal
@@ -62,6 +65,7 @@ class Session:
         self._settings = settings
         self._history = history
         self._start_kernel = start_kernel
+        self._slots = slots
         self._record: SessionRecord | None = None
         self._kernel: Kernel | None = None
         self._kernels_started = 0
@@ -72,6 +76,7 @@ class Session:
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lost: StateLost | None = None
         self._failed = False
+        self._asleep = False
         self._closed = False
         self._executions = 0
         self._used = time.monotonic()
@@ -139,6 +144,8 @@ class Session:
             raise QueueFull(self.name, self._settings.queue_limit)
         if self._lost is not None:
             lost, self._lost = self._lost, None
+            self._asleep = False
+            self._wake.set()
             raise lost
         number = self._history.add_execution(self.record.id, self._kernels_started, code)
         ongoing = OngoingExecution(number, code, timeout_seconds, inputs, allow_stdin=allow_stdin)
@@ -251,7 +258,8 @@ class Session:
 
     async def state(self) -> SessionState:
         """Measure the session; takes some milliseconds."""
-        usage = await self._kernel.usage() if self._kernel else None
+        kernel = self._kernel
+        usage = await kernel.usage() if kernel else None
         return SessionState(
             name=self.name,
             environment=self.environment,
@@ -261,15 +269,20 @@ class Session:
             executions=self._executions,
             idle_seconds=0.0 if self._current else time.monotonic() - self._used,
             memory_bytes=usage.memory_bytes if usage else None,
+            memory_limit_bytes=kernel.watched.guard.limits.memory_bytes if kernel else None,
             cpu_seconds=usage.cpu_seconds if usage else None,
+            cpu_percent=kernel.watched.cpu_percent if kernel else None,
             processes=usage.processes if usage else None,
+            threads=usage.threads if usage else None,
+            read_bytes=usage.read_bytes if usage else None,
+            written_bytes=usage.written_bytes if usage else None,
         )
 
     def _state(self) -> State:
         if self._closed:
             return "closed"
         if self._kernel is None:
-            return "failed" if self._failed else "starting"
+            return "failed" if self._failed else "asleep" if self._asleep else "starting"
         if self._current is None:
             return "idle"
         return "waiting_for_input" if self._current.asked else "busy"
@@ -283,6 +296,11 @@ class Session:
                 try:
                     async with self._start_kernel() as kernel:
                         await self._work(kernel)
+                    self._kernel = None
+                    while self._asleep and not self._queue and not self._leave.is_set():
+                        self._wake.clear()
+                        await self._wake.wait()
+                    self._asleep = False
                 except KernelExecError as error:
                     self._fail(error)
                     if self._record is None:
@@ -306,6 +324,7 @@ class Session:
             self._record = self._history.open_session(
                 self.name, self.principal, self.environment, self.directory, self._server, kernel.info
             )
+        self._history.set_marker(self._record.id, kernel.marker[1])
         self._leave.clear()
         self._kernel = kernel
         self._failed = False
@@ -325,15 +344,27 @@ class Session:
                     )
                 return self._flush(f"It never began. {ending} {self._loss()}")
             if not self._queue:
-                await self._wake.wait()
-            elif await self._run(kernel, self._queue.popleft()):
-                if not self._leave.is_set():
-                    self._flush("It never began: the kernel was lost in the execution before it.")
-                return
+                try:
+                    async with asyncio.timeout(self._settings.idle_timeout_seconds):
+                        await self._wake.wait()
+                except TimeoutError:
+                    return self._fall_asleep()
+            else:
+                async with self._slots.one(self._wake, lambda: self._ready(kernel)) as granted:
+                    if granted and await self._run(kernel, self._queue.popleft()):
+                        if not self._leave.is_set():
+                            self._flush("It never began: the kernel was lost in the execution before it.")
+                        return
 
     async def _run(self, kernel: Kernel, ongoing: OngoingExecution) -> bool:
         """Run one execution to its end; returns whether the kernel was lost with it."""
         self._current = ongoing
+        begun = time.monotonic()
+        usage, guard = kernel.watched.fresh, kernel.watched.guard
+        guard.begin(self.directory, usage.written_bytes if usage else 0)
+        meter = Meter(kernel.pid)
+        names = {"session": self.name, "environment": self.environment, "execution": ongoing.id}
+        span = Span(ongoing.trace_context, names)
         self._history.start(ongoing.number, self._kernels_started)
         recorder = Recorder(self._history, self.record.id, ongoing.number, self._settings.output_limit_bytes)
         outcome = Outcome("interrupted", "The session was closed while this ran.")
@@ -350,8 +381,27 @@ class Session:
             self._current = None
             self._used = time.monotonic()
             note = f"{outcome.note} {self._loss()}" if outcome.kernel_lost else outcome.note
-            self._finish(ongoing, outcome.status, note, kernel.memory_bytes)
+            if not outcome.kernel_lost and (killed := guard.children_killed()):
+                note = f"{note} {killed} of its other processes died: killed at the memory limit.".strip()
+            ended = kernel.ended.result().peak_memory_bytes if kernel.ended.done() else 0
+            spent = meter.stop(max(kernel.watched.peak_bytes(begun), ended or 0))
+            self._finish(ongoing, outcome.status, note, kernel.memory_bytes, spent)
+            span.end(failed=outcome.status != "ok", attributes={"status": outcome.status, **asdict(spent)})
         return outcome.kernel_lost
+
+    def _ready(self, kernel: Kernel) -> bool:
+        """Whether there is something to run, and something to run it in."""
+        return bool(self._queue) and not self._leave.is_set() and not kernel.ended.done()
+
+    def _fall_asleep(self) -> None:
+        """Nothing came for so long that the kernel is given up; what that costs is told once."""
+        self._asleep = True
+        if self._lost_executions():
+            self._lost = StateLost(
+                f"The kernel of session {self.name!r} was shut down after "
+                f"{self._settings.idle_timeout_seconds:g} s without code. {self._loss()}",
+                "This code was not run; the session is ready for the next call.",
+            )
 
     def _on_input(self, kernel: Kernel, ongoing: OngoingExecution, request: InputRequest) -> None:
         if ongoing.inputs:
@@ -385,7 +435,12 @@ class Session:
             self._finish(self._queue.popleft(), "interrupted", note)
 
     def _finish(
-        self, ongoing: OngoingExecution, status: Status, note: str, memory_bytes: int | None = None
+        self,
+        ongoing: OngoingExecution,
+        status: Status,
+        note: str,
+        memory_bytes: int | None = None,
+        spent: Spent | None = None,
     ) -> None:
-        self._history.finish(ongoing.number, status, note, memory_bytes)
+        self._history.finish(ongoing.number, status, note, memory_bytes, spent)
         ongoing.finish()

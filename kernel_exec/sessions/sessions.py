@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from kernel_exec.environments import Environments
-from kernel_exec.errors import InvalidInput, SessionConflict, SessionNotFound
+from kernel_exec.errors import InvalidInput, SessionConflict, SessionNotFound, TooManySessions
 from kernel_exec.kernels import Kernel, Kernels
 from kernel_exec.names import check_name
 from kernel_exec.sessions.execution import Execution
 from kernel_exec.sessions.history import History, SessionRecord
 from kernel_exec.sessions.ongoing import OngoingExecution
 from kernel_exec.sessions.session import Session
+from kernel_exec.sessions.slots import Slots
 from kernel_exec.settings import Settings
 
 __all__ = ["DEFAULT_SESSION", "LOCAL", "Sessions"]
@@ -36,6 +37,7 @@ class Sessions:
         self._history = history
         self._server = server
         self._sessions: dict[tuple[str, str], Session] = {}
+        self._slots = Slots(settings.max_running_executions)
 
     async def open(
         self,
@@ -49,8 +51,8 @@ class Sessions:
 
         Defaults: the default environment, which is created on first use, and the workspace.
 
-        Raises: InvalidName; SessionConflict, when it is open in another environment; what keeps the
-        environment from being created or the kernel from starting.
+        Raises: InvalidName; SessionConflict, when it is open in another environment; TooManySessions; what
+        keeps the environment from being created or the kernel from starting.
         """
         key = (principal, check_name(name, "session"))
         if not self.is_open(name, principal):
@@ -58,6 +60,8 @@ class Sessions:
         if self.is_open(name, principal):  # perhaps by another caller, meanwhile
             session = self._sessions[key]
         else:
+            if len(self.list(None)) >= self._settings.max_sessions:
+                raise TooManySessions(self._settings.max_sessions, (one.name for one in self.list(principal)))
             directory = directory or self._settings.workspace
             if not directory.is_dir():
                 raise InvalidInput(f"There is no directory {str(directory)!r}.", "Create it first.")
@@ -67,9 +71,10 @@ class Sessions:
                 chosen.name,
                 directory,
                 server=self._server,
-                settings=self._settings,
+                settings=self._settings.for_environment(chosen.name),
                 history=self._history,
                 start_kernel=partial(self._start_kernel, chosen.name, directory),
+                slots=self._slots,
             )
             self._sessions[key] = session
         if environment is not None and environment != session.environment:

@@ -5,6 +5,9 @@ from kernel_exec.sessions.execution import Execution
 
 __all__ = ["plain_line", "status_text"]
 
+# A peak is worth telling when it is so much above what is left.
+PEAK_BYTES = 64 << 20
+
 
 def status_text(execution: Execution, next_offset: int, note_chars: int) -> str:
     """Notes, the status line and, for an execution that is not over, the next call.
@@ -41,8 +44,14 @@ def _status_line(execution: Execution) -> str:
         parts.append(f"{execution.position:,} before it")
     parts += [f"session {execution.session}", f"environment {execution.environment}"]
     if execution.memory_bytes is not None:
-        parts.append(f"{execution.memory_bytes / (1 << 20):,.0f} MiB")
+        peak = execution.spent.peak_memory_bytes or 0
+        much = f" (peak {_mebibytes(peak)})" if peak > execution.memory_bytes + PEAK_BYTES else ""
+        parts.append(_mebibytes(execution.memory_bytes) + much)
     return " · ".join([*parts, f"execution {execution.id}"])
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / (1 << 20):,.0f} MiB"
 
 
 def _seconds(elapsed: float) -> str:

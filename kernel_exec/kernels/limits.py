@@ -1,0 +1,196 @@
+"""What a kernel may use, and what enforces it on this machine."""
+
+import asyncio
+import math
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import structlog
+
+from kernel_exec.kernels.cgroups import ControlGroups, Group, find_hierarchies
+from kernel_exec.processes import tree_of
+from kernel_exec.settings import Settings
+
+__all__ = ["NOT_ENFORCED", "Guard", "Limiter", "Limits", "size"]
+
+log = structlog.get_logger(__name__)
+
+NOT_ENFORCED = "not enforced here"
+WATCHDOG = "watchdog"
+# Of the limit's peak; a group that was killed well below its own limit was killed at the server's.
+NEARLY = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one kernel with all that it starts; *processes* counts threads too, *cpu_cores* None is all."""
+
+    memory_bytes: int
+    processes: int
+    cpu_cores: float | None
+    open_files: int
+    file_size_bytes: int
+    disk_bytes: int | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """As the settings say; what they leave open depends on the machine."""
+        return cls(
+            memory_bytes=min(
+                settings.memory_limit_bytes or psutil.virtual_memory().total // 2, total_memory(settings)
+            ),
+            processes=settings.processes_limit,
+            cpu_cores=settings.cpu_limit_cores,
+            open_files=settings.open_files_limit,
+            file_size_bytes=settings.file_size_limit_bytes,
+            disk_bytes=settings.disk_limit_bytes,
+        )
+
+
+def total_memory(settings: Settings) -> int:
+    """What all kernels of a server may have together, in bytes."""
+    total: int = psutil.virtual_memory().total
+    return settings.total_memory_limit_bytes or total * 4 // 5
+
+
+class Guard:
+    """The limits of one kernel while it lives.
+
+    *group* is None where there are no control groups, or the kernel is in a container, whose engine
+    enforces (*engine*). What nothing else enforces is watched; *told* says what the watchdog did.
+    """
+
+    def __init__(self, limits: Limits, group: Group | None = None, *, engine: str = "") -> None:
+        self.limits = limits
+        self.group = group
+        self.engine = engine
+        self.told = ""
+        self.written_before = 0
+        self.disk_bytes = limits.disk_bytes
+        self._kills = 0
+
+    def watches(self, controller: str) -> bool:
+        """Whether the watchdog has to enforce this one."""
+        return not self.engine and (self.group is None or controller not in self.group.controllers)
+
+    def begin(self, directory: Path, written_bytes: int) -> None:
+        """An execution begins, which may write so much more than *written_bytes*."""
+        self.told = ""
+        self.written_before = written_bytes
+        self.children_killed()
+        if self.limits.disk_bytes is None:
+            with suppress(OSError):
+                self.disk_bytes = psutil.disk_usage(str(directory)).free // 2
+
+    def children_killed(self) -> int:
+        """How many processes the system has killed for lack of memory since the last question."""
+        before, self._kills = self._kills, self.group.memory_kills() if self.group is not None else 0
+        return self._kills - before
+
+    def why_killed(self) -> str:
+        """What its death by SIGKILL was about, as far as a limit was: `its memory limit 2.0 GiB (…)`."""
+        if self.told:
+            return self.told
+        if self.group is None or not self.group.memory_kills():
+            return ""
+        peak = self.group.memory_peak_bytes() or 0
+        if peak < self.limits.memory_bytes * NEARLY:
+            return f"the memory limit of all sessions together (it had {size(peak)})"
+        return f"its memory limit {size(self.limits.memory_bytes)} (peak {size(peak)})"
+
+
+class Limiter:
+    """Puts limits on kernels, by the strongest means that this machine has; they are found once."""
+
+    def __init__(self, settings: Settings, server: str) -> None:
+        self._settings = settings
+        self._server = server
+        self._groups: ControlGroups | None = None
+
+    @property
+    def groups(self) -> ControlGroups:
+        """The control groups of this server; made at the first question."""
+        if self._groups is None:
+            hierarchies = find_hierarchies() if sys.platform == "linux" else []
+            self._groups = ControlGroups(self._server, total_memory(self._settings), hierarchies)
+        return self._groups
+
+    def guard(self, name: str, limits: Limits, *, engine: str = "") -> Guard:
+        """The limits for the kernel *name*; see `enforce`."""
+        if engine:
+            return Guard(limits, engine=engine)
+        try:
+            group = self.groups.create(
+                name,
+                memory_bytes=limits.memory_bytes,
+                processes=limits.processes,
+                cpu_cores=limits.cpu_cores,
+            )
+        except OSError as error:
+            log.warning("no control group", kernel=name, error=str(error))
+            group = None
+        return Guard(limits, group)
+
+    def inside(self, guard: Guard) -> dict[str, int]:
+        """What the kernel takes on itself; see `limited`."""
+        limits = guard.limits
+        cpus = math.ceil(limits.cpu_cores) if limits.cpu_cores and guard.watches("cpu") else 0
+        return {
+            "open_files": limits.open_files,
+            "file_size": limits.file_size_bytes,
+            "memory": limits.memory_bytes,
+            "cpus": cpus,
+        }
+
+    async def enforce(self, guard: Guard, pid: int | None, marker: tuple[str, str]) -> None:
+        """Move the kernel that has just been started into its group, with all that it started so far."""
+        if guard.group is None or pid is None:
+            return
+        moved: set[int] = set()
+        while (
+            new := {process.pid for process in await asyncio.to_thread(tree_of, pid, marker=marker)} - moved
+        ):
+            for one in new:
+                with suppress(ProcessLookupError):
+                    guard.group.add(one)
+            moved |= new
+
+    async def release(self, guard: Guard) -> None:
+        """Kill what is left of the kernel, also what hid from its tree, and remove its group."""
+        if guard.group is not None:
+            await asyncio.to_thread(guard.group.remove)
+
+    def enforcement(self) -> dict[str, str]:
+        """What enforces each limit here, outside containers, or `not enforced here`."""
+        by_process = NOT_ENFORCED if sys.platform == "win32" else "rlimit"
+        affinity = "CPU affinity" if hasattr(os, "sched_setaffinity") else NOT_ENFORCED
+        io = WATCHDOG if hasattr(psutil.Process, "io_counters") else NOT_ENFORCED
+        return {
+            "memory_limit_bytes": self.groups.mechanism("memory") or WATCHDOG,
+            "total_memory_limit_bytes": self.groups.mechanism("memory") or WATCHDOG,
+            "processes_limit": self.groups.mechanism("pids") or WATCHDOG,
+            "cpu_limit_cores": self.groups.mechanism("cpu") or affinity,
+            "open_files_limit": by_process,
+            "file_size_limit_bytes": by_process,
+            "disk_limit_bytes": io,
+        }
+
+    def close(self) -> None:
+        """Remove the groups."""
+        if self._groups is not None:
+            self._groups.close()
+
+    @staticmethod
+    def sweep(server: str) -> None:
+        """Kill and remove what a server that was killed has left in its groups."""
+        if sys.platform == "linux":
+            ControlGroups.sweep(server, find_hierarchies())
+
+
+def size(count: int) -> str:
+    """A size for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 1 << 30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,103 @@
+"""Enforces what nothing else does: interrupts a kernel at its limit, kills it above."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import structlog
+
+from kernel_exec.kernels.kernel import Kernel
+from kernel_exec.kernels.limits import Guard, size
+from kernel_exec.kernels.monitor import INTERVAL_SECONDS, Monitor, Watched
+from kernel_exec.kernels.usage import Usage
+
+__all__ = ["Watchdog"]
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS = 0.25
+KILL_AT = 1.1
+
+
+class Watchdog:
+    """Reads along with the *monitor*; all kernels that nothing else limits share *total_memory_bytes*."""
+
+    def __init__(self, monitor: Monitor, total_memory_bytes: int) -> None:
+        self._monitor = monitor
+        self._total_memory_bytes = total_memory_bytes
+        self._kernels: dict[Watched, Kernel] = {}
+        self._over: set[tuple[Watched, str]] = set()
+        self._acting: set[asyncio.Task[None]] = set()
+
+    def add(self, kernel: Kernel) -> None:
+        """Watch over a kernel, and have it measured."""
+        self._kernels[kernel.watched] = kernel
+        self._monitor.add(kernel.watched)
+
+    def remove(self, watched: Watched) -> None:
+        """No longer watch over it."""
+        self._monitor.remove(watched)
+        self._kernels.pop(watched, None)
+        self._over = {(one, what) for one, what in self._over if one is not watched}
+
+    async def run(self) -> None:
+        """Measure and watch until cancelled."""
+        while True:
+            often = any(one.guard.watches("memory") or one.guard.watches("pids") for one in self._kernels)
+            try:
+                await self._monitor.next(WATCH_SECONDS if often else INTERVAL_SECONDS)
+                for watched in tuple(self._kernels):
+                    if (usage := watched.fresh) is not None:
+                        self._look(watched, usage)
+                self._look_at_all()
+            except Exception:  # one bad reading must not end the watch
+                log.exception("watchdog")
+                await asyncio.sleep(INTERVAL_SECONDS)
+
+    def _look(self, watched: Watched, usage: Usage) -> None:
+        for what, used, limit, told in _limits(watched.guard, usage):
+            self._judge(watched, what, used, limit, told)
+
+    def _look_at_all(self) -> None:
+        free = [one for one in self._kernels if one.guard.watches("memory") and one.fresh is not None]
+        if free:
+            used = sum(one.readings[-1].memory_bytes for one in free)
+            largest = max(free, key=lambda one: one.readings[-1].memory_bytes)
+            told = (
+                f"the memory limit of all sessions together, {size(self._total_memory_bytes)} "
+                f"(it had {size(largest.readings[-1].memory_bytes)})"
+            )
+            self._judge(largest, "total", used, self._total_memory_bytes, told)
+
+    def _judge(self, watched: Watched, what: str, used: int, limit: int, told: str) -> None:
+        """Interrupt once when the limit is passed; kill when it goes on."""
+        kernel, key = self._kernels[watched], (watched, what)
+        if used > limit * KILL_AT:
+            watched.guard.told = told
+            self._do(kernel.kill())
+        elif used <= limit:
+            self._over.discard(key)
+        elif key not in self._over:
+            self._over.add(key)
+            watched.guard.told = told
+            self._do(kernel.interrupt())
+
+    def _do(self, action: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(action)
+        self._acting.add(task)
+        task.add_done_callback(self._acting.discard)
+
+
+def _limits(guard: Guard, usage: Usage) -> Iterator[tuple[str, int, int, str]]:
+    """What is watched: a name, what is used, the limit, and how to tell that it was passed."""
+    limits = guard.limits
+    if guard.watches("memory"):
+        had = f"its memory limit {size(limits.memory_bytes)} (it had {size(usage.memory_bytes)})"
+        yield "memory", usage.memory_bytes, limits.memory_bytes, had
+    if guard.watches("pids"):
+        had = f"its limit of {limits.processes} processes and threads (it had {usage.threads})"
+        yield "pids", usage.threads, limits.processes, had
+    if guard.disk_bytes is not None:
+        written = usage.written_bytes - guard.written_before
+        had = f"its disk limit {size(guard.disk_bytes)} (it wrote {size(written)})"
+        yield "disk", written, guard.disk_bytes, had
