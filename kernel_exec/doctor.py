@@ -12,6 +12,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from kernel_exec.errors import KernelExecError
+from kernel_exec.kernels.limits import limit_lines
 from kernel_exec.processes import run
 from kernel_exec.runtime import LONGEST_DIRECTORY_BYTES, Runtime, open_runtime
 from kernel_exec.settings import Settings
@@ -51,6 +52,7 @@ async def examine(settings: Settings, *, on_progress: Progress | None = None) ->
     yield _socket_path(settings.home)
     try:
         async with open_runtime(settings) as runtime:
+            yield Check("limits", True, ", ".join(limit_lines(runtime.kernels.limiter.enforced())))
             environment = await _environment(runtime, on_progress)
             yield environment
             if environment.passed:

@@ -18,11 +18,11 @@ from kernel_exec.cleanup import finish
 from kernel_exec.environments import Environments
 from kernel_exec.errors import SettingsError
 from kernel_exec.kernels import Kernels
-from kernel_exec.sessions.history import History
+from kernel_exec.sessions.history import History, SessionActivity
 from kernel_exec.sessions.sessions import Sessions
 from kernel_exec.settings import Network, Settings, load_settings
 
-__all__ = ["Runtime", "open_runtime", "sessions_by_environment"]
+__all__ = ["Runtime", "live_activity", "open_runtime", "sessions_by_environment"]
 
 T = TypeVar("T")
 
@@ -98,6 +98,13 @@ def sessions_by_environment(home: Path) -> dict[str, list[str]]:
                 if _alive(home, server):
                     found.setdefault(environment, []).append(name)
     return found
+
+
+def live_activity(home: Path, history: History) -> list[SessionActivity]:
+    """What the sessions of all living processes on a data directory do."""
+    found = history.activity()
+    servers = {server for server in {one.server for one in found} if _alive(home, server)}
+    return [one for one in found if one.server in servers]
 
 
 def _make_home(home: Path) -> None:

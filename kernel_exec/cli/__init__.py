@@ -3,7 +3,7 @@
 serving       the MCP server (the command without a name), `serve`
 running       `run` a script or notebook, `demo`
 environments  `env ...`
-checks        `doctor`, `settings`
+checks        `doctor`, `top`, `settings`
 """
 
 from typing import Annotated
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from kernel_exec import __version__
-from kernel_exec.cli import checks, environments, running, serving
+from kernel_exec.cli import checks, environments, running, serving, top
 from kernel_exec.cli.terminal import Commands, out
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app.command()(running.demo)
 app.command()(running.run)
 app.add_typer(environments.app)
 app.command()(checks.doctor)
+app.command()(top.top)
 app.command("settings")(checks.show_settings)
 
 

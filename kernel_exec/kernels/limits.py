@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from kernel_exec.kernels.cgroups import ControlGroups, Group, find_hierarchies
 from kernel_exec.processes import tree_of
 from kernel_exec.settings import Settings
 
-__all__ = ["NOT_ENFORCED", "Guard", "Limiter", "Limits", "size"]
+__all__ = ["NOT_ENFORCED", "Enforced", "Guard", "Limiter", "Limits", "limit_lines", "size"]
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,14 @@ class Limits:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """A limit, where it is fixed, and *by* what it is enforced, or `not enforced here`."""
+
+    value: float | None
+    by: str
+
+
 def total_memory(settings: Settings) -> int:
     """What all kernels of a server may have together, in bytes."""
     total: int = psutil.virtual_memory().total
@@ -61,14 +70,16 @@ class Guard:
     """The limits of one kernel while it lives.
 
     *group* is None where there are no control groups, or the kernel is in a container, whose engine
-    enforces (*engine*). What nothing else enforces is watched; *told* says what the watchdog did.
+    enforces (*engine*). What nothing else enforces is watched: *interrupted_at* and *killed_at* say at which
+    limit the watchdog did so, the former since the last execution began.
     """
 
     def __init__(self, limits: Limits, group: Group | None = None, *, engine: str = "") -> None:
         self.limits = limits
         self.group = group
         self.engine = engine
-        self.told = ""
+        self.interrupted_at = ""
+        self.killed_at = ""
         self.written_before = 0
         self.disk_bytes = limits.disk_bytes
         self._kills = 0
@@ -79,7 +90,7 @@ class Guard:
 
     def begin(self, directory: Path, written_bytes: int) -> None:
         """An execution begins, which may write so much more than *written_bytes*."""
-        self.told = ""
+        self.interrupted_at = ""
         self.written_before = written_bytes
         self.children_killed()
         if self.limits.disk_bytes is None:
@@ -93,8 +104,8 @@ class Guard:
 
     def why_killed(self) -> str:
         """What its death by SIGKILL was about, as far as a limit was: `its memory limit 2.0 GiB (…)`."""
-        if self.told:
-            return self.told
+        if self.killed_at:
+            return self.killed_at
         if self.group is None or not self.group.memory_kills():
             return ""
         peak = self.group.memory_peak_bytes() or 0
@@ -164,19 +175,22 @@ class Limiter:
         if guard.group is not None:
             await asyncio.to_thread(guard.group.remove)
 
-    def enforcement(self) -> dict[str, str]:
-        """What enforces each limit here, outside containers, or `not enforced here`."""
+    def enforced(self) -> dict[str, Enforced]:
+        """What a session may use by the server's settings, and what enforces it here, outside containers."""
+        limits, groups = Limits.of(self._settings), self.groups
         by_process = NOT_ENFORCED if sys.platform == "win32" else "rlimit"
         affinity = "CPU affinity" if hasattr(os, "sched_setaffinity") else NOT_ENFORCED
-        io = WATCHDOG if hasattr(psutil.Process, "io_counters") else NOT_ENFORCED
+        disk = WATCHDOG if hasattr(psutil.Process, "io_counters") else NOT_ENFORCED
+        memory = groups.mechanism("memory") or WATCHDOG
+        total = total_memory(self._settings)
         return {
-            "memory_limit_bytes": self.groups.mechanism("memory") or WATCHDOG,
-            "total_memory_limit_bytes": self.groups.mechanism("memory") or WATCHDOG,
-            "processes_limit": self.groups.mechanism("pids") or WATCHDOG,
-            "cpu_limit_cores": self.groups.mechanism("cpu") or affinity,
-            "open_files_limit": by_process,
-            "file_size_limit_bytes": by_process,
-            "disk_limit_bytes": io,
+            "memory_limit_bytes": Enforced(limits.memory_bytes, memory),
+            "total_memory_limit_bytes": Enforced(total, memory),
+            "processes_limit": Enforced(limits.processes, groups.mechanism("pids") or WATCHDOG),
+            "cpu_limit_cores": Enforced(limits.cpu_cores, groups.mechanism("cpu") or affinity),
+            "open_files_limit": Enforced(limits.open_files, by_process),
+            "file_size_limit_bytes": Enforced(limits.file_size_bytes, by_process),
+            "disk_limit_bytes": Enforced(limits.disk_bytes, disk),
         }
 
     def close(self) -> None:
@@ -189,6 +203,18 @@ class Limiter:
         """Kill and remove what a server that was killed has left in its groups."""
         if sys.platform == "linux":
             ControlGroups.sweep(server, find_hierarchies())
+
+
+def limit_lines(limits: Mapping[str, Enforced]) -> list[str]:
+    """Limits for people, as `memory 2.0 GiB (cgroup v2)`."""
+    lines = []
+    for name, limit in limits.items():
+        amount = f"{limit.value:g}" if limit.value else ""
+        if name.endswith("_bytes") and limit.value:
+            amount = size(int(limit.value))
+        label = name.replace("_limit", "").removesuffix("_bytes").replace("_", " ")
+        lines.append(" ".join(filter(None, (label, amount, f"({limit.by})"))))
+    return lines
 
 
 def size(count: int) -> str:

@@ -1,6 +1,7 @@
 """Enforces what nothing else does: interrupts a kernel at its limit, kills it above."""
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 0.25
 KILL_AT = 1.1
+# A disk is filled less fast than memory, so code may clean up after the interrupt.
+DISK_GRACE_SECONDS = 2.0
 
 
 class Watchdog:
@@ -26,7 +29,7 @@ class Watchdog:
         self._monitor = monitor
         self._total_memory_bytes = total_memory_bytes
         self._kernels: dict[Watched, Kernel] = {}
-        self._over: set[tuple[Watched, str]] = set()
+        self._over: dict[tuple[Watched, str], float] = {}  # since when
         self._acting: set[asyncio.Task[None]] = set()
 
     def add(self, kernel: Kernel) -> None:
@@ -38,7 +41,7 @@ class Watchdog:
         """No longer watch over it."""
         self._monitor.remove(watched)
         self._kernels.pop(watched, None)
-        self._over = {(one, what) for one, what in self._over if one is not watched}
+        self._over = {key: since for key, since in self._over.items() if key[0] is not watched}
 
     async def run(self) -> None:
         """Measure and watch until cancelled."""
@@ -71,15 +74,16 @@ class Watchdog:
 
     def _judge(self, watched: Watched, what: str, used: int, limit: int, told: str) -> None:
         """Interrupt once when the limit is passed; kill when it goes on."""
-        kernel, key = self._kernels[watched], (watched, what)
-        if used > limit * KILL_AT:
-            watched.guard.told = told
+        kernel, key, now = self._kernels[watched], (watched, what), time.monotonic()
+        grace_seconds = DISK_GRACE_SECONDS if what == "disk" else 0.0
+        if used <= limit:
+            self._over.pop(key, None)
+        elif used > limit * KILL_AT and now >= self._over.get(key, now) + grace_seconds:
+            watched.guard.killed_at = told
             self._do(kernel.kill())
-        elif used <= limit:
-            self._over.discard(key)
         elif key not in self._over:
-            self._over.add(key)
-            watched.guard.told = told
+            self._over[key] = now
+            watched.guard.interrupted_at = told
             self._do(kernel.interrupt())
 
     def _do(self, action: Coroutine[Any, Any, None]) -> None:

@@ -20,6 +20,7 @@ from pydantic import AnyHttpUrl
 from kernel_exec.errors import SettingsError
 from kernel_exec.runtime import Runtime, open_runtime
 from kernel_exec.server.app import create_server
+from kernel_exec.server.metrics import add_metrics
 from kernel_exec.sessions.sessions import LOCAL
 from kernel_exec.settings import Settings
 
@@ -101,6 +102,7 @@ def _config(settings: Settings, runtime: Runtime, token: str, port: int) -> uvic
             required_scopes=[SCOPE],
         ),
     )
+    add_metrics(server, runtime, token)
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         host=settings.host,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from kernel_exec.server.arguments import SessionName
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, principal, runtime, show, structured, text
-from kernel_exec.server.tables import mebibytes, seconds, table
+from kernel_exec.server.tables import NONE, mebibytes, seconds, table
 from kernel_exec.sessions.inspection import Detail, Variable, Variables, describe, list_variables
 from kernel_exec.sessions.sessions import DEFAULT_SESSION
 from kernel_exec.sessions.state import SessionState
@@ -93,14 +93,17 @@ def add_session_tools(server: KernelExecServer) -> None:
                 one.name,
                 one.environment,
                 one.state,
-                mebibytes(one.memory_bytes),
+                f"{mebibytes(one.memory_bytes)} of {mebibytes(one.memory_limit_bytes)}",
                 seconds(one.cpu_seconds),
+                NONE if one.processes is None else f"{one.processes}/{one.threads}",
                 seconds(one.idle_seconds),
                 str(one.queue),
             )
             for one in states
         ]
-        shown = table(("session", "environment", "state", "memory", "CPU", "idle", "queue"), rows)
+        shown = table(
+            ("session", "environment", "state", "memory", "CPU", "processes/threads", "idle", "queue"), rows
+        )
         return structured(shown, SessionList(sessions=states))
 
 

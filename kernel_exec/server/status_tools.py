@@ -12,6 +12,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel
 
 import kernel_exec
+from kernel_exec.kernels.limits import Enforced, limit_lines
 from kernel_exec.runtime import Runtime
 from kernel_exec.server.boundary import KernelExecServer
 from kernel_exec.server.calls import ToolContext, runtime, structured
@@ -26,6 +27,7 @@ LIMITS = (
     "wait_seconds",
     "package_timeout_seconds",
     "queue_limit",
+    "max_sessions",
     "max_chars",
     "output_limit_bytes",
 )
@@ -56,6 +58,7 @@ class Health(BaseModel):
     environments: list[EnvironmentHealth]
     sessions: list[SessionState]
     limits: dict[str, float]
+    session_limits: dict[str, Enforced]
     server_memory_bytes: int
     cpu_percent: float
     cpu_count: int
@@ -87,6 +90,7 @@ async def health(owner: Runtime) -> Health:
         environments=environments,
         sessions=sessions,
         limits={name: getattr(owner.settings, name) for name in LIMITS},
+        session_limits=owner.kernels.limiter.enforced(),
         server_memory_bytes=psutil.Process().memory_info().rss,
         cpu_percent=await asyncio.to_thread(psutil.cpu_percent, 0.1),
         cpu_count=os.cpu_count() or 1,
@@ -139,5 +143,6 @@ def health_lines(found: Health) -> list[str]:
         ),
         f"sessions: {', '.join(f'{one.name} ({one.state})' for one in found.sessions) or 'none open'}",
         "limits: " + ", ".join(f"{name} {value:,.0f}" for name, value in found.limits.items()),
+        "each session: " + ", ".join(limit_lines(found.session_limits)),
     ]
     return lines

@@ -14,7 +14,7 @@ from kernel_exec.sessions.database import Database
 from kernel_exec.sessions.execution import FINAL, Execution, Status
 from kernel_exec.sessions.output_log import OutputLog
 
-__all__ = ["History", "SessionRecord"]
+__all__ = ["History", "SessionActivity", "SessionRecord", "Total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,32 @@ class SessionRecord:
     directory: Path
     kernel_info: Mapping[str, Any]
     opened: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionActivity:
+    """A session that was not closed, of any server: the *marker* of its processes, what runs (its
+    *status* and *source*, empty when nothing does) and since when, and how much waits.
+    """
+
+    name: str
+    environment: str
+    server: str
+    marker: str
+    status: str
+    source: str
+    started: float | None
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Executions of one final status."""
+
+    status: Status
+    count: int
+    seconds: float
+    cpu_seconds: float
 
 
 class History:
@@ -105,7 +131,29 @@ class History:
                     )
                     self.close_session(row["id"])
 
+    def activity(self) -> list[SessionActivity]:
+        """What the sessions of all servers do, oldest first; some of these servers may be gone."""
+        rows = self._database.execute(
+            "SELECT name, environment, server, marker, coalesce(running.status, ''),"
+            " coalesce(running.source, ''), running.started, (SELECT count(*) FROM executions"
+            " WHERE session = sessions.id AND status = 'queued') FROM sessions"
+            " LEFT JOIN executions AS running ON running.session = sessions.id"
+            " AND running.status IN ('running', 'waiting_for_input')"
+            " WHERE closed IS NULL ORDER BY sessions.id"
+        )
+        return [SessionActivity(*row) for row in rows]
+
     # Executions
+
+    def totals(self, server: str) -> list[Total]:
+        """The executions of one server that are over, by status."""
+        rows = self._database.execute(
+            "SELECT status, count(*), coalesce(sum(ended - started), 0), coalesce(sum(cpu_seconds), 0)"
+            " FROM executions JOIN sessions ON sessions.id = session"
+            " WHERE server = ? AND executions.ended IS NOT NULL GROUP BY status",
+            (server,),
+        )
+        return [Total(*row) for row in rows]
 
     def add_execution(self, session: int, kernel: int, source: str) -> int:
         """Record a queued execution; returns its number, unique in the data directory."""

@@ -81,9 +81,9 @@ def _outcome(
         again = " and again, to which it reacted" if interrupts > 1 else ""
         return Outcome("timeout", f"{limit}{again}. Variables are kept.")
     guard = kernel.watched.guard
-    if guard.told:
+    if guard.interrupted_at:
         status: Status = "ok" if reply["status"] == "ok" else "interrupted"
-        return Outcome(status, f"It was interrupted at {guard.told}. Variables are kept.")
+        return Outcome(status, f"It was interrupted at {guard.interrupted_at}. Variables are kept.")
     if reply["status"] == "ok":
         return Outcome("ok")
     if reply.get("ename") == "MemoryError":

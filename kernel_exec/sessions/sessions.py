@@ -35,7 +35,7 @@ class Sessions:
         self._environments = environments
         self._kernels = kernels
         self._history = history
-        self._server = server
+        self.server = server
         self._sessions: dict[tuple[str, str], Session] = {}
         self._slots = Slots(settings.max_running_executions)
 
@@ -70,7 +70,7 @@ class Sessions:
                 principal,
                 chosen.name,
                 directory,
-                server=self._server,
+                server=self.server,
                 settings=self._settings.for_environment(chosen.name),
                 history=self._history,
                 start_kernel=partial(self._start_kernel, chosen.name, directory),
