@@ -25,7 +25,7 @@ from tests.environments.conftest import make_wheel
 Cli = Callable[..., Result]
 COMMANDS = [
     [],
-    *(["serve"], ["demo"], ["run"], ["doctor"], ["settings"], ["env"]),
+    *(["serve"], ["demo"], ["run"], ["doctor"], ["top"], ["settings"], ["env"]),
     *(["env", name] for name in ("list", "create", "delete", "install", "uninstall", "packages", "describe")),
     *(["env", name] for name in ("export", "prune", "expose", "hide", "repair", "health", "pythons")),
 ]
@@ -249,3 +249,21 @@ async def test_a_signal_ends_the_kernel_of_a_run(own_home: Path) -> None:
     assert await asyncio.wait_for(process.wait(), 30) == 128 + signal.SIGTERM
     running = [kernel for kernel in kernels if kernel.is_running()]
     assert not [kernel for kernel in running if kernel.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_top_shows_what_the_sessions_of_another_process_use(
+    open_session: OpenSession, settings: Settings
+) -> None:
+    session, idle = await open_session(), await open_session()
+    running = session.submit("while True: pass  # busy")
+    home = {"KERNEL_EXEC_HOME": str(settings.home)}
+    shown = await in_process("top", "--once", **home)
+    await session.cancel(running)
+    lines = {line.split()[0]: line.split() for line in shown.output.splitlines()}
+    assert lines["session"][:2] == ["session", "environment"]
+    assert lines[session.name][1:3] == [session.environment, "running"]
+    assert int(lines[session.name][3]) > 20
+    assert lines[session.name][-1] == "busy"
+    assert lines[idle.name][2] == "idle"
+    assert int(lines[idle.name][4]) > 10
+    assert "no session" in (await in_process("top", KERNEL_EXEC_HOME=str(settings.workspace))).output.lower()

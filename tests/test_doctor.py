@@ -18,7 +18,8 @@ async def test_where_all_is_well_every_check_passes(runtime: Runtime, settings: 
     found = await checks(settings)
     assert all(check.passed for check in found.values()), found
     assert [*found] == [
-        *("Python", "uv", "data directory", "free disk", "socket path", "environment 'default'", "kernel")
+        *("Python", "uv", "data directory", "free disk", "socket path", "limits"),
+        *("environment 'default'", "kernel"),
     ]
     assert "ran sum(range(10)) in" in found["kernel"].found
 

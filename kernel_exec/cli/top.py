@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kernel_exec.cli.terminal import out
+from kernel_exec.cli.terminal import PIPE_COLUMNS, out
 from kernel_exec.kernels.launch import MARKER
 from kernel_exec.kernels.limits import size
 from kernel_exec.kernels.monitor import Members
@@ -52,7 +53,8 @@ def top(
         board.measure()
         if once or not out.is_terminal:
             time.sleep(min(interval_seconds, 1.0))
-            out.print(board.measure())
+            console = out if out.is_terminal else Console(width=PIPE_COLUMNS)
+            console.print(board.measure())
             return
         try:
             with Live(board.measure(), console=out, screen=True, auto_refresh=False) as live:

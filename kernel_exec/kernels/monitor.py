@@ -74,17 +74,17 @@ class Members:
         return found
 
     def _ask(self, pid: int) -> None:
-        marker, settled = "", True
+        marker = ""
         try:
             process = psutil.Process(pid)
             settled = time.time() - process.create_time() > SETTLED_SECONDS
             marker = self._known.get(process.ppid(), (process, ""))[1] or process.environ().get(
                 self._name, ""
             )
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            return
-        except (psutil.Error, OSError):  # another user's
+        except (psutil.ZombieProcess, psutil.AccessDenied, OSError):  # ended, or another user's
             settled = True
+        except psutil.Error:
+            return
         if marker or settled:
             self._known[pid] = (process, marker)
 
