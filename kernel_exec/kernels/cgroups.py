@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 __all__ = ["ControlGroups", "Group", "Hierarchy", "find_hierarchies"]
 
 PREFIX = "kernel-exec-"
@@ -111,6 +113,7 @@ class ControlGroups:
         self._parents: dict[Hierarchy, Path] = {}
         for hierarchy in hierarchies:
             parent = hierarchy.directory / f"{PREFIX}{server}"
+            _tidy(hierarchy.directory)
             try:
                 parent.mkdir()
                 if hierarchy.version == 2:
@@ -217,6 +220,16 @@ def _hand_down(directory: Path, wanted: frozenset[str]) -> frozenset[str]:
     if missing := wanted - set(control.read_text().split()):
         control.write_text(" ".join(f"+{name}" for name in sorted(missing)))
     return wanted
+
+
+def _tidy(directory: Path) -> None:
+    """Remove the empty groups of servers that were killed, whatever data directory they had."""
+    for parent in directory.glob(f"{PREFIX}*"):
+        with suppress(OSError, ValueError):
+            # The name begins with the server's process number; its last four characters are random.
+            if not psutil.pid_exists(int(parent.name.removeprefix(PREFIX)[:-4], 16)):
+                for path in (*filter(Path.is_dir, parent.iterdir()), parent):
+                    path.rmdir()
 
 
 def _sweep(parent: Path) -> None:

@@ -1,6 +1,7 @@
 """Code that takes more than it may. Limits are small, so that nothing here endangers the machine."""
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -306,6 +307,18 @@ async def test_no_group_is_left_behind(opened: Opened) -> None:
         made = [*_groups(runtime)]
     await asyncio.sleep(0)
     assert [path for path in made if path.exists()] == []
+
+
+async def test_the_group_of_a_killed_server_is_removed_by_the_next_one(opened: Opened) -> None:
+    if not controllers():
+        pytest.skip("no control groups can be made here")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = find_hierarchies()[0].directory / f"kernel-exec-{gone.pid:x}abcd" / "k1"
+    left.mkdir(parents=True)
+    async with opened() as runtime:
+        await runtime.sessions.open("one")
+        assert not left.parent.exists()
 
 
 def _groups(runtime: Runtime) -> list[Path]:
