@@ -98,7 +98,9 @@ def provisioner(
         return {}
     inside = working_directory.is_relative_to(settings.workspace)
     writable = [settings.workspace if inside else working_directory, *settings.writable_paths]
-    readable = [environment.path, *settings.readable_paths]
+    # All environments: what changes one puts another directory in the place of its own.
+    own = environment.path if environment.source == "adopted" else environment.path.parent
+    readable = [own, *settings.readable_paths]
     if environment.launcher is not None:
         readable.append(environment.launcher.parent)
     config: dict[str, Any] = {

@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 # Cells are files in the kernel's temporary directory, which in a sandbox is another one.
-_ADDRESS = re.compile(r"0x[0-9a-f]{6,}|[^\s\"]*/ipykernel_\d+")
+_CELL_FILE = re.compile(r"[^\s\"]*/ipykernel_\d+")
 _WIDGET = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -43,7 +44,8 @@ def _joined(outputs: list[Any]) -> list[Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return _ADDRESS.sub("0x…", _ANSI.sub("", value))
+        value = _ADDRESS.sub("0x…", _ANSI.sub("", value))
+        return _CELL_FILE.sub("(cell)", value) if "/ipykernel_" in value else value  # slow on images
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

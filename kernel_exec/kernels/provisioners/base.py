@@ -74,11 +74,14 @@ class SandboxProvisioner(LocalProvisioner):
 
     def view(self, cmd: Sequence[str], working_directory: Path) -> View:
         """What the kernel started by *cmd* may see."""
+        readable = tuple(map(Path, self.readable))
+        # What is mounted by itself stays as it was mounted, when another takes its place outside.
+        needed = [one for one in python_paths(Path(cmd[0])) if not any(map(one.is_relative_to, readable))]
         return View(
             runtime_directory=self.directory,
             working_directory=working_directory,
             writable=tuple(map(Path, self.writable)) or (working_directory,),
-            readable=(*python_paths(Path(cmd[0])), *map(Path, self.readable)),
+            readable=(*needed, *readable),
             hidden=tuple(map(Path, self.hidden)),
             network=cast(Network, self.network),
         )
