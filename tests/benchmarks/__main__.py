@@ -15,7 +15,7 @@ from rich.table import Table
 
 from kernel_exec.runtime import open_runtime
 from kernel_exec.settings import load_settings
-from tests.benchmarks import calls, environments, opening, output, stdio
+from tests.benchmarks import calls, environments, isolation, opening, output, stdio
 from tests.benchmarks.row import Row
 from tests.readme import put
 
@@ -25,6 +25,7 @@ SUBJECTS = {
     "opening": opening,
     "output": output,
     "environments": environments,
+    "isolation": isolation,
 }
 
 
@@ -34,7 +35,8 @@ HEAD = ["what (floor)", "value", "floor", "ratio", "limit"]
 async def measure(subjects: list[str]) -> list[Row]:
     """The rows of the subjects, measured on a data directory of their own."""
     with tempfile.TemporaryDirectory(prefix="kx") as directory:
-        settings = load_settings(home=Path(directory, "home"), workspace=directory)
+        (workspace := Path(directory, "workspace")).mkdir()
+        settings = load_settings(home=Path(directory, "home"), workspace=workspace, isolation="none")
         async with open_runtime(settings) as runtime:
             await runtime.environments.ensure(settings.default_environment)
             await runtime.environments.compile(settings.default_environment)
