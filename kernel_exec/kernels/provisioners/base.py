@@ -1,12 +1,12 @@
 """What the provisioners have in common: a private directory, allowed variables, the view, the launcher."""
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import psutil
@@ -137,11 +137,32 @@ def allowed(variables: Mapping[str, str], patterns: Sequence[str]) -> dict[str, 
     }
 
 
-def launcher_command(program: Sequence[str], policy: Mapping[str, Any], *, python: str) -> list[str]:
-    """The command that takes on *policy*, then becomes *program*; that itself if there is none."""
-    if not policy:
-        return list(program)
-    return [python, "-I", "-S", str(LAUNCHER), json.dumps(policy), *program]
+def launcher_command(
+    program: Sequence[str],
+    *,
+    python: str,
+    read: Sequence[str] = (),
+    write: Sequence[str] = (),
+    scope: bool = False,
+    seccomp: int | str | None = None,
+    limits: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    variables: Mapping[str, str] = MappingProxyType({}),
+    supervise: bool = False,
+) -> list[str]:
+    """The command that takes restrictions on, then becomes *program*; that itself if there are none.
+
+    See `launcher` for what they mean.
+    """
+    options = [
+        *(f"read={path}" for path in read),
+        *(f"write={path}" for path in write),
+        *(["scope=1"] if scope else []),
+        *([f"seccomp={seccomp}"] if seccomp is not None else []),
+        *(f"limit={name}:{soft}:{hard}" for name, (soft, hard) in limits.items()),
+        *(f"variable={name}={value}" for name, value in variables.items()),
+        *(["supervise=1"] if supervise else []),
+    ]
+    return [python, "-I", "-S", str(LAUNCHER), *options, "--", *program] if options else list(program)
 
 
 def relay_command(program: Sequence[str], socket: Path, *, python: str) -> list[str]:

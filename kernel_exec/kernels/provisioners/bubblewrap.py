@@ -117,10 +117,8 @@ class BubblewrapProvisioner(SandboxProvisioner):
 
     def _restricted(self, cmd: list[str]) -> list[str]:
         """What bwrap cannot do: resource limits, and abstract sockets when the network is the host's."""
-        policy: dict[str, Any] = {"limits": self.limits} if self.limits else {}
-        if self.network == "on" and landlock_version() >= SCOPE_VERSION:
-            policy["scope"] = True
-        inner = launcher_command(cmd, policy, python=cmd[0])
+        scope = self.network == "on" and landlock_version() >= SCOPE_VERSION
+        inner = launcher_command(cmd, python=cmd[0], limits=self.limits, scope=scope)
         if self.network == "allow-list":
             inner = relay_command(inner, self.directory / "p", python=cmd[0])
         return inner

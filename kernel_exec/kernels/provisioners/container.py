@@ -92,7 +92,7 @@ class ContainerProvisioner(SandboxProvisioner):
         variables.write_text("".join(f"{key}={value}\n" for key, value in own.items() if "\n" not in value))
         filter_file = self.directory / "filter"  # stricter than the engine's own
         filter_file.write_bytes(compiled(internet=True))
-        program = launcher_command(cmd, {"seccomp": str(filter_file), "variables": self.marks}, python=cmd[0])
+        program = launcher_command(cmd, python=cmd[0], seccomp=str(filter_file), variables=self.marks)
         if self.network == "allow-list":
             program = relay_command(program, self.directory / "p", python=cmd[0])
         view = self.view(cmd, Path(kwargs["cwd"]))

@@ -13,7 +13,7 @@ from kernel_exec.kernels.provisioners.base import SandboxProvisioner, launcher_c
 from kernel_exec.kernels.provisioners.seccomp import compiled
 from kernel_exec.kernels.provisioners.view import ETC, LINKS, View, system_paths
 
-__all__ = ["LandlockProvisioner", "policy"]
+__all__ = ["LandlockProvisioner", "paths"]
 
 KILL_SECONDS, POLL_SECONDS = 2.0, 0.01
 DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/ptmx", "/dev/pts", "/dev/shm"]  # noqa: S108
@@ -23,20 +23,15 @@ PROC = "cpuinfo filesystems loadavg meminfo stat sys uptime version vmstat"
 PROC_SELF = "cgroup cmdline fd io limits maps mountinfo mounts smaps_rollup stat statm status"
 
 
-def policy(view: View, *, seccomp: int, limits: dict[str, Any]) -> dict[str, Any]:
-    """The launcher's policy for this *view*. *seccomp* is the file descriptor of the compiled filter."""
+def paths(view: View) -> tuple[list[str], list[str]]:
+    """What may be read, and what may be written, with this *view*."""
     read = [*system_paths(), *LINKS, *ETC, *view.readable]
     proc = [
         *(f"/proc/{name}" for name in PROC.split()),
         *(f"/proc/self/{name}" for name in PROC_SELF.split()),
     ]
-    return {
-        "read": [*map(str, read), *RANDOM, *proc],
-        "write": [*map(str, (*view.writable, view.runtime_directory)), *DEVICES],
-        "scope": True,
-        "seccomp": seccomp,
-        "limits": limits,
-    }
+    write = [*view.writable, view.runtime_directory]
+    return [*map(str, read), *RANDOM, *proc], [*map(str, write), *DEVICES]
 
 
 class LandlockProvisioner(SandboxProvisioner):
@@ -58,9 +53,17 @@ class LandlockProvisioner(SandboxProvisioner):
         kwargs["env"] |= {"HOME": str(temporary), "TMPDIR": str(temporary)}
         seccomp = memory_file(compiled(internet=self.network == "on"))
         try:
-            rules = policy(view, seccomp=seccomp, limits=self.limits)
+            read, write = paths(view)
             line = launcher_command(
-                cmd, rules | {"supervise": True, "variables": self.marks}, python=sys.executable
+                cmd,
+                python=sys.executable,
+                read=read,
+                write=write,
+                scope=True,
+                seccomp=seccomp,
+                limits=self.limits,
+                variables=self.marks,
+                supervise=True,
             )
             info = await super().launch_kernel(line, **kwargs, pass_fds=(seccomp,))
         finally:

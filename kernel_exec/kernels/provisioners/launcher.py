@@ -1,14 +1,14 @@
-"""Restricts its own process as the policy says, then becomes the command: `launcher.py POLICY COMMAND …`.
+"""Restricts its own process, then becomes the command: `launcher.py OPTION=VALUE … -- COMMAND …`.
 
 Standard library only, for Python 3.8 and later: inside bubblewrap it is run by the environment's own
-interpreter. POLICY is JSON:
+interpreter. It imports little, because every start of a kernel waits for it. The options may be repeated:
 
-- `read`, `write`: lists of paths; when given, Landlock allows these and nothing else
-- `scope`: no signals and no abstract sockets to the outside
+- `read`, `write`: a path; when given, Landlock allows these and nothing else
+- `scope=1`: no signals and no abstract sockets to the outside
 - `seccomp`: the file descriptor, or the path, of a compiled filter
-- `limits`: resource limits by name, as `{"RLIMIT_NOFILE": [soft, hard]}`
-- `variables`: more environment variables for the command
-- `supervise`: stay as the parent, and end all that the command has started when it or the server ends
+- `limit`: a resource limit, as `RLIMIT_NOFILE:soft:hard`
+- `variable`: one more environment variable for the command, as `NAME=value`
+- `supervise=1`: stay as the parent, and end all that the command has started when it or the server ends
 
 What cannot be had ends the process with a message: nothing runs with less protection than was asked for.
 
@@ -18,14 +18,12 @@ https://docs.kernel.org/userspace-api/landlock.html
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import resource
 import signal
 import stat
 import sys
 import time
-from typing import Any
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 ASK_VERSION = 1
@@ -88,14 +86,14 @@ def landlock_version() -> int:
     return max(0, version)
 
 
-def restrict(read: list[str] | None, write: list[str] | None, scope: bool) -> None:
-    """Landlock: *read* and *write* are None when files are not restricted."""
-    files = 0 if read is None else ALL
+def restrict(read: list[str], write: list[str], scope: bool) -> None:
+    """Landlock; files are not restricted when nothing is named."""
+    files = ALL if read else 0
     scoped = NO_ABSTRACT_SOCKETS | NO_SIGNALS if scope else 0
     attributes = Ruleset(files, 0, scoped)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
     rules = checked(libc.syscall(CREATE_RULESET, ctypes.byref(attributes), size, 0), "Landlock")
-    for paths, access in ((read or (), READ), (write or (), WRITE)):
+    for paths, access in ((read, READ), (write, WRITE)):
         for path in paths:
             allow(rules, path, access)
     checked(libc.syscall(RESTRICT_SELF, rules, 0), "Landlock")
@@ -173,26 +171,31 @@ def descendants(ancestor: int) -> list[int]:
     return found[1:]
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Restrict, in the order in which each step still may be taken, then run the command."""
-    policy: dict[str, Any] = json.loads(sys.argv[1])
-    command = sys.argv[2:]
-    if policy.get("supervise"):
+    end = arguments.index("--")
+    options: dict[str, list[str]] = {}
+    for argument in arguments[:end]:
+        name, _, value = argument.partition("=")
+        options.setdefault(name, []).append(value)
+    command = arguments[end + 1 :]
+    if "supervise" in options:
         supervise()
     parent = os.getppid()
     checked(prctl(PR_SET_PDEATHSIG, signal.SIGKILL), "parent death signal")
     if os.getppid() != parent:
         sys.exit("kernel-exec: the server has ended")
-    os.environ.update(policy.get("variables", {}))
-    for name, values in policy.get("limits", {}).items():
-        resource.setrlimit(getattr(resource, name), tuple(values))
+    os.environ.update(dict(one.split("=", 1) for one in options.get("variable", [])))
+    for limit in options.get("limit", []):
+        name, soft, hard = limit.split(":")
+        resource.setrlimit(getattr(resource, name), (int(soft), int(hard)))
     for capability in range(LAST_CAPABILITY + 1):
         prctl(PR_CAPBSET_DROP, capability)  # an ordinary user has none and may drop none
     checked(prctl(PR_SET_NO_NEW_PRIVS, 1), "no new privileges")
-    if "read" in policy or policy.get("scope"):
-        restrict(policy.get("read"), policy.get("write"), policy.get("scope", False))
-    if "seccomp" in policy:
-        with open(policy["seccomp"], "rb") as file:
+    if "read" in options or "scope" in options:
+        restrict(options.get("read", []), options.get("write", []), "scope" in options)
+    for filter_file in options.get("seccomp", []):
+        with open(int(filter_file) if filter_file.isdigit() else filter_file, "rb") as file:
             code = file.read()
         program = Program(len(code) // 8, code)
         address = ctypes.addressof(program)
@@ -201,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

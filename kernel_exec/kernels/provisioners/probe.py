@@ -79,8 +79,10 @@ async def _landlock(network: Network) -> str:
         here = Path(directory)
         filter_file = base.memory_file(seccomp.compiled(internet=network == "on"))
         try:
-            rules = landlock.policy(View(here, here, (here,), ()), seccomp=filter_file, limits={})
-            line = base.launcher_command([_true()], rules, python=sys.executable)
+            read, write = landlock.paths(View(here, here, (here,), ()))
+            line = base.launcher_command(
+                [_true()], python=sys.executable, read=read, write=write, scope=True, seccomp=filter_file
+            )
             return await _tried("Landlock", line, (filter_file,))
         finally:
             os.close(filter_file)
