@@ -16,9 +16,9 @@ from kernel_exec.settings import Settings, load_settings
 
 OpenSession = Callable[..., Awaitable[Session]]
 
-# The suite runs under one isolation: KERNEL_EXEC_TEST_ISOLATION=bubblewrap pytest. As variables, so that
-# servers that tests start as processes have it too.
-ISOLATION = os.environ.pop("KERNEL_EXEC_TEST_ISOLATION", "none")
+# The suite runs under one isolation: TEST_ISOLATION=bubblewrap pytest. As variables, so that servers that
+# tests start as processes have it too.
+ISOLATION = os.environ.get("TEST_ISOLATION", "none")
 os.environ["KERNEL_EXEC_ISOLATION"] = {"none": "none", "container": "container"}.get(ISOLATION, "sandbox")
 if ISOLATION in ("bubblewrap", "landlock"):
     os.environ["KERNEL_EXEC_SANDBOXES"] = f'["{ISOLATION}"]'

@@ -194,7 +194,7 @@ async def test_other_files_other_languages_and_arguments_for_a_notebook_are_refu
 
 async def test_a_file_that_finds_the_queue_full_is_not_run(session: Session, tmp_path: Path) -> None:
     path = tmp_path / "a.py"
-    path.write_text("ran = True")
+    path.write_text("full_queue_ran = True")
     blocking = session.submit("import time; time.sleep(60)")
     while not session.executing:
         await asyncio.sleep(0.01)
@@ -206,4 +206,4 @@ async def test_a_file_that_finds_the_queue_full_is_not_run(session: Session, tmp
         await execute_file(session, path)
     for ongoing in (*waiting, blocking):
         await session.cancel(ongoing)
-    assert (await session.execute("'ran' in globals()")).text == "False"
+    assert (await session.execute("'full_queue_ran' in globals()")).text == "False"
