@@ -52,6 +52,7 @@ async def examine(settings: Settings, *, on_progress: Progress | None = None) ->
     yield _socket_path(settings.home)
     try:
         async with open_runtime(settings) as runtime:
+            yield await _isolation(runtime)
             yield Check("limits", True, ", ".join(limit_lines(runtime.kernels.limiter.enforced())))
             environment = await _environment(runtime, on_progress)
             yield environment
@@ -114,6 +115,14 @@ def _socket_path(home: Path) -> Check:
             )
     advice = "Set KERNEL_EXEC_HOME or TMPDIR to a directory with a shorter path."
     return Check("socket path", False, f"{home} and {directory.parent} are too long", advice)
+
+
+async def _isolation(runtime: Runtime) -> Check:
+    try:
+        isolation = await runtime.kernels.isolation(runtime.settings.default_environment)
+    except KernelExecError as error:
+        return Check("isolation", False, error.message, "See the settings isolation and network.")
+    return Check("isolation", True, str(isolation))
 
 
 async def _environment(runtime: Runtime, on_progress: Progress | None) -> Check:

@@ -18,7 +18,7 @@ async def test_where_all_is_well_every_check_passes(runtime: Runtime, settings: 
     found = await checks(settings)
     assert all(check.passed for check in found.values()), found
     assert [*found] == [
-        *("Python", "uv", "data directory", "free disk", "socket path", "limits"),
+        *("Python", "uv", "data directory", "free disk", "socket path", "isolation", "limits"),
         *("environment 'default'", "kernel"),
     ]
     assert "ran sum(range(10)) in" in found["kernel"].found

@@ -70,7 +70,7 @@ async def choose(settings: Settings, probe: Probe, *, default_network: Network) 
         if not obstacle:
             return Isolation("sandbox", mechanism, network, "; ".join(obstacles))
         obstacles.append(obstacle)
-    reason = "; ".join(obstacles)
+    reason = "; ".join(obstacles) or "the setting sandboxes names none"
     if settings.isolation == "sandbox":
         raise IsolationUnavailable(f"No sandbox works here: {reason}.")
     if settings.network in ("off", "allow-list"):

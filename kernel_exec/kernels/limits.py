@@ -24,6 +24,7 @@ NOT_ENFORCED = "not enforced here"
 WATCHDOG = "watchdog"
 # Of the limit's peak; a group that was killed well below its own limit was killed at the server's.
 NEARLY = 0.97
+UNSET = {"cpu_limit_cores": "all", "disk_limit_bytes": "half of what is free"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def limit_lines(limits: Mapping[str, Enforced]) -> list[str]:
     """Limits for people, as `memory 2.0 GiB (cgroup v2)`."""
     lines = []
     for name, limit in limits.items():
-        amount = f"{limit.value:g}" if limit.value else ""
+        amount = f"{limit.value:g}" if limit.value else UNSET.get(name, "")
         if name.endswith("_bytes") and limit.value:
             amount = size(int(limit.value))
         label = name.replace("_limit", "").removesuffix("_bytes").replace("_", " ")

@@ -105,7 +105,7 @@ class Meter:
             peak = max(_peak(self._process), sampled_peak_bytes)
         except psutil.Error:  # it has ended
             return Spent(peak_memory_bytes=sampled_peak_bytes or None)
-        return Spent(cpu - self._cpu, peak or None, read - self._read, written - self._written)
+        return Spent(round(cpu - self._cpu, 3), peak or None, read - self._read, written - self._written)
 
     def _counters(self) -> tuple[float, int, int]:
         assert self._process is not None

@@ -22,6 +22,7 @@ from kernel_exec.sessions.sessions import LOCAL
 __all__ = [
     "ToolContext",
     "attend",
+    "isolation_notice",
     "open_session",
     "principal",
     "progress",
@@ -62,7 +63,15 @@ async def show(
 ) -> CallToolResult:
     """The execution as content. In a thread: it reads files and draws images."""
     budget = Budget.of(runtime(ctx).settings, max_chars)
-    return await asyncio.to_thread(render, execution, budget, offset=offset)
+    notice = await isolation_notice(ctx, execution)
+    return await asyncio.to_thread(render, execution, budget, offset=offset, notice=notice)
+
+
+async def isolation_notice(ctx: ToolContext, execution: Execution) -> str:
+    """What the first reply of a kernel tells about what its code can and cannot do."""
+    if execution.count != 1:
+        return ""
+    return (await runtime(ctx).kernels.isolation(execution.environment)).notice
 
 
 @asynccontextmanager

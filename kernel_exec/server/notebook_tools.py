@@ -22,7 +22,15 @@ from kernel_exec.server.arguments import (
     WaitSeconds,
 )
 from kernel_exec.server.boundary import KernelExecServer
-from kernel_exec.server.calls import ToolContext, open_session, principal, progress, runtime, text
+from kernel_exec.server.calls import (
+    ToolContext,
+    isolation_notice,
+    open_session,
+    principal,
+    progress,
+    runtime,
+    text,
+)
 from kernel_exec.server.content import Budget, render_many
 from kernel_exec.server.execution_tools import META, RUNS_CODE
 from kernel_exec.server.tables import counted
@@ -83,7 +91,8 @@ def add_notebook_tools(server: KernelExecServer) -> None:
                 running.cancel()
                 raise
         shown = [opened.snapshot(step.ongoing) for step in steps]
-        summary = _summary(path, running, steps)
+        notices = [await isolation_notice(ctx, execution) for execution in shown[:1]]
+        summary = " ".join(filter(None, [*notices, _summary(path, running, steps)]))
         return await asyncio.to_thread(render_many, shown, Budget.of(owner.settings, max_chars), summary)
 
     @server.tool(

@@ -12,6 +12,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel
 
 import kernel_exec
+from kernel_exec.errors import IsolationUnavailable
 from kernel_exec.kernels.limits import Enforced, limit_lines
 from kernel_exec.runtime import Runtime
 from kernel_exec.server.boundary import KernelExecServer
@@ -34,7 +35,11 @@ LIMITS = (
 
 
 class EnvironmentHealth(BaseModel):
-    """One environment; *problems* is empty when a kernel can start in it."""
+    """One environment; *problems* is empty when a kernel can start in it.
+
+    *isolation* says how its code is kept from the machine, and why not further; the paths are what such
+    code may use besides the environment and the working directory.
+    """
 
     name: str
     python: str
@@ -45,6 +50,10 @@ class EnvironmentHealth(BaseModel):
     packages: int
     size_bytes: int
     last_used: datetime
+    isolation: str
+    isolation_works: bool
+    writable_paths: list[str]
+    readable_paths: list[str]
     problems: list[str]
 
 
@@ -79,6 +88,11 @@ async def health(owner: Runtime) -> Health:
         for one in environments
         if one.problems
     ]
+    problems += [
+        f"Environment {one.name!r} starts no kernels: {one.isolation}"
+        for one in environments
+        if not one.isolation_works
+    ]
     problems += [f"Session {one.name!r} has no kernel." for one in sessions if one.state == "failed"]
     if disk.free < 1 << 30:
         problems.append(f"Only {mebibytes(disk.free)} of disk are free in {owner.settings.home}.")
@@ -103,6 +117,11 @@ async def health(owner: Runtime) -> Health:
 
 async def _environment(owner: Runtime, name: str) -> EnvironmentHealth:
     found = await owner.environments.health(name)
+    settings = owner.settings.for_environment(name)
+    try:
+        isolation, works = str(await owner.kernels.isolation(name)), True
+    except IsolationUnavailable as error:
+        isolation, works = error.message, False
     return EnvironmentHealth(
         name=name,
         python=found.environment.python,
@@ -113,6 +132,10 @@ async def _environment(owner: Runtime, name: str) -> EnvironmentHealth:
         packages=found.packages,
         size_bytes=found.size_bytes,
         last_used=found.last_used,
+        isolation=isolation,
+        isolation_works=works,
+        writable_paths=[str(path) for path in settings.writable_paths],
+        readable_paths=[str(path) for path in settings.readable_paths],
         problems=list(found.problems),
     )
 
@@ -141,8 +164,20 @@ def health_lines(found: Health) -> list[str]:
             f"{one.packages} packages, {mebibytes(one.size_bytes)}"
             for one in found.environments
         ),
+        *_isolation_lines(found.environments),
         f"sessions: {', '.join(f'{one.name} ({one.state})' for one in found.sessions) or 'none open'}",
         "limits: " + ", ".join(f"{name} {value:,.0f}" for name, value in found.limits.items()),
         "each session: " + ", ".join(limit_lines(found.session_limits)),
     ]
     return lines
+
+
+def _isolation_lines(environments: list[EnvironmentHealth]) -> list[str]:
+    """How code is isolated, for each group of environments in which that is the same."""
+    names: dict[str, list[str]] = {}
+    for one in environments:
+        parts = [one.isolation]
+        parts += [f"writable: {', '.join(one.writable_paths)}"] if one.writable_paths else []
+        parts += [f"readable: {', '.join(one.readable_paths)}"] if one.readable_paths else []
+        names.setdefault("; ".join(parts), []).append(one.name)
+    return [f"isolation of {', '.join(of)}: {how}" for how, of in names.items()]

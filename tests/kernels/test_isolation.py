@@ -105,7 +105,9 @@ async def test_a_sandboxed_kernel_says_who_installs_packages(
             session = await runtime.sessions.open("packages")
         except IsolationUnavailable as error:
             pytest.skip(str(error))
-        assert "install_packages" in (await session.execute("%pip install numpy")).text
+        for code in ("%pip install numpy", "!pip install numpy", "!python -m pip -q install numpy"):
+            assert "install_packages" in (await session.execute(code)).text, code
+        assert (await session.execute("!echo pip install")).text == "pip install\r\n"
         assert (await session.execute(f"open({str(extra / 'data')!r}).read()")).text == "'readable'"
         assert (await session.execute(f"open({str(extra / 'data')!r}, 'w')")).status == "error"
         assert (await session.execute("import tempfile; tempfile.NamedTemporaryFile().name")).status == "ok"

@@ -3,13 +3,14 @@
 import pytest
 
 from kernel_exec.errors import IsolationUnavailable
-from kernel_exec.runtime import open_runtime
+from kernel_exec.runtime import Runtime, open_runtime
 from kernel_exec.settings import load_settings
 from tests.security.conftest import SETTINGS, World
 
-pytestmark = pytest.mark.parametrize("level", ["bubblewrap", "container"])
+both = pytest.mark.parametrize("level", ["bubblewrap", "container"])
 
 
+@both
 async def test_a_workspace_that_is_the_home_directory_shows_no_hidden_files(
     world: World, environment: None, level: str
 ) -> None:
@@ -29,6 +30,7 @@ async def test_a_workspace_that_is_the_home_directory_shows_no_hidden_files(
     assert world.fingerprint() == before
 
 
+@both
 async def test_the_hosts_abstract_sockets_stay_closed_when_the_network_is_on(
     world: World, environment: None, level: str
 ) -> None:
@@ -42,3 +44,15 @@ async def test_the_hosts_abstract_sockets_stay_closed_when_the_network_is_on(
         assert (await session.execute(f"import socket; {connect}")).status == "error"
         loopback = await session.execute(f"socket.create_connection(('127.0.0.1', {world.port}), 5)")
         assert loopback.status == ("ok" if level == "bubblewrap" else "error")
+
+
+async def test_packages_of_another_environment_can_be_read_and_not_changed(
+    world: World, environment: None, runtime: Runtime, level: str
+) -> None:
+    other = await runtime.environments.create("other")
+    session = await runtime.sessions.open("curious", environment="default")
+    path = str(other.path / "pyvenv.cfg")
+    assert (await session.execute(f"'home' in open({path!r}).read()")).text == "True"
+    written = await session.execute(f"open({path!r}, 'a')")
+    assert written.status == ("ok" if level == "none" else "error")
+    await runtime.environments.delete("other")

@@ -87,4 +87,9 @@ async def test_health_says_that_all_is_well_and_shows_limits(connect: Connect) -
         result = await caller.result("health_check")
         assert result.structured_content is not None
         assert result.structured_content["limits"]["wait_seconds"] == 50
-        assert caller.session in await caller.call("health_check")
+        text = await caller.call("health_check")
+        assert caller.session in text
+        assert (
+            f"isolation of {', '.join(one['name'] for one in result.structured_content['environments'])}: "
+            in text
+        )

@@ -32,13 +32,13 @@ MAX_EXECUTIONS = 100
 _FAILED: frozenset[Status] = frozenset({"error", "timeout", "interrupted", "died"})
 
 
-def render(execution: Execution, budget: Budget, *, offset: int = 0) -> CallToolResult:
+def render(execution: Execution, budget: Budget, *, offset: int = 0, notice: str = "") -> CallToolResult:
     """The reply for one execution; `isError` when it failed, timed out, was interrupted or died.
 
     With *offset*, the text from there on, and only the images, sounds and links whose place in the
-    text is in that piece. Reads large outputs from disk: call it in a thread.
+    text is in that piece. *notice* comes first. Reads large outputs from disk: call it in a thread.
     """
-    return _reply([_read(execution, budget, offset)], budget, [])
+    return _reply([_read(execution, budget, offset)], budget, [notice] if notice else [])
 
 
 def render_many(executions: Sequence[Execution], budget: Budget, summary: str = "") -> CallToolResult:
@@ -82,7 +82,9 @@ def _read(execution: Execution, budget: Budget, offset: int) -> _Reading:
     """Read all outputs once, keeping what the reply can need."""
     clip, media = Clip(budget.max_chars, offset), list[_Medium]()
     terminal = Terminal()  # one for stdout and stderr, as on a real one
+    printed = ""
     for index, output in enumerate(execution.outputs):
+        before, printed = printed, output.name if isinstance(output, Stream) else ""
         if isinstance(output, Stream):
             try:
                 for chunk in output.content.chunks():
@@ -94,6 +96,8 @@ def _read(execution: Execution, budget: Budget, offset: int) -> _Reading:
         terminal = Terminal()
         clip.end_line()
         if isinstance(output, Error):
+            if before == "stderr" and not output.traceback:
+                continue  # IPython has printed it: an exception group, a magic's usage
             text = traceback_text(output)
         else:
             shown = mimebundles.present(index, output.data)

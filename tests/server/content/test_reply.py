@@ -296,6 +296,15 @@ def test_no_reply_ever_reaches_the_limit(
     assert size(render_many(executions * 4, budget, note)) < REPLY_LIMIT_BYTES
 
 
+def test_an_exception_that_ipython_printed_is_shown_once() -> None:
+    usage = Error("UsageError", "Line magic function `%x` not found.", ())
+    printed_by_ipython = execution(
+        printed("UsageError: Line magic function `%x` not found.\n", "stderr"), usage
+    )
+    assert text(render(printed_by_ipython, Budget())).count("UsageError") == 1
+    assert text(render(execution(printed("before\n"), usage), Budget())).count("UsageError") == 1
+
+
 def test_a_hundred_long_notes_stay_below_the_limit() -> None:
     noted = execution(printed("\N{PILE OF POO}" * 9_000), note="\N{PILE OF POO}" * 9_000, status="died")
     assert size(render_many([noted] * 150, Budget(500_000))) < REPLY_LIMIT_BYTES
