@@ -13,7 +13,14 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["ControlGroups", "Group", "Hierarchy", "find_hierarchies"]
+__all__ = [
+    "CONTROLLERS",
+    "PERIOD_MICROSECONDS",
+    "ControlGroups",
+    "Group",
+    "Hierarchy",
+    "find_hierarchies",
+]
 
 PREFIX = "kernel-exec-"
 CONTROLLERS = ("memory", "pids", "cpu")
@@ -59,7 +66,6 @@ class Group:
 
     def __init__(self, directories: Mapping[Hierarchy, Path]) -> None:
         self._directories = dict(directories)
-        self._memory = next((path for one, path in directories.items() if "memory" in one.controllers), None)
         self.controllers = frozenset[str]().union(*(one.controllers for one in directories))
 
     def add(self, pid: int) -> None:
@@ -75,6 +81,11 @@ class Group:
                 found.update(map(int, (directory / "cgroup.procs").read_text().split()))
         return sorted(found - {0})  # 0: in a pid namespace that is not inside ours
 
+    @property
+    def _memory(self) -> Path | None:
+        found = (path for one, path in self._directories.items() if "memory" in one.controllers)
+        return next(found, None)
+
     def memory_kills(self) -> int:
         """How many of its processes the system has killed for lack of memory."""
         for name in ("memory.events", "memory.oom_control"):
@@ -85,9 +96,9 @@ class Group:
     def memory_peak_bytes(self) -> int | None:
         """The most memory it ever had, with the cache of its files."""
         for name in ("memory.peak", "memory.max_usage_in_bytes"):
-            if self._memory is not None:
+            if (memory := self._memory) is not None:
                 with suppress(OSError, ValueError):
-                    return int((self._memory / name).read_text())
+                    return int((memory / name).read_text())
         return None
 
     def remove(self) -> None:
@@ -97,10 +108,11 @@ class Group:
             _remove(directory, deadline)
 
     def _field(self, name: str, field: str) -> int:
-        if self._memory is None:
+        memory = self._memory
+        if memory is None:
             return 0
         try:
-            lines = (self._memory / name).read_text().splitlines()
+            lines = (memory / name).read_text().splitlines()
         except OSError:
             return 0
         return next((int(line.split()[1]) for line in lines if line.startswith(f"{field} ")), 0)

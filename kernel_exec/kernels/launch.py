@@ -108,7 +108,8 @@ class Kernels:
             connection_file=str(directory / "k.json"),
             **({} if sys.platform == "win32" else {"transport": "ipc", "ip": str(directory / "s")}),
         )
-        guard = self.limiter.guard(
+        guard = await asyncio.to_thread(
+            self.limiter.guard,
             f"k{number}",
             Limits.of(self._settings.for_environment(environment.name)),
             engine=isolation.mechanism if isolation.level == "container" else "",

@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import psutil
 import structlog
 
 from kernel_exec.kernels.cgroups import ControlGroups, Group, find_hierarchies
+from kernel_exec.kernels.scopes import Scopes, find_scopes
 from kernel_exec.processes import tree_of
 from kernel_exec.settings import Settings
 
@@ -121,15 +123,20 @@ class Limiter:
     def __init__(self, settings: Settings, server: str) -> None:
         self._settings = settings
         self._server = server
-        self._groups: ControlGroups | None = None
+        self._groups: ControlGroups | Scopes | None = None
+        self._finding = threading.Lock()
 
     @property
-    def groups(self) -> ControlGroups:
-        """The control groups of this server; made at the first question."""
-        if self._groups is None:
-            hierarchies = find_hierarchies() if sys.platform == "linux" else []
-            self._groups = ControlGroups(self._server, total_memory(self._settings), hierarchies)
-        return self._groups
+    def groups(self) -> ControlGroups | Scopes:
+        """The control groups of this server; made at the first question, which may take a moment."""
+        with self._finding:
+            if self._groups is None:
+                total = total_memory(self._settings)
+                hierarchies = find_hierarchies() if sys.platform == "linux" else []
+                limited = any("memory" in one.controllers for one in hierarchies)
+                scopes = None if limited else find_scopes(self._server, total)
+                self._groups = scopes or ControlGroups(self._server, total, hierarchies)
+            return self._groups
 
     def guard(self, name: str, limits: Limits, *, engine: str = "") -> Guard:
         """The limits for the kernel *name*; see `enforce`."""
@@ -159,16 +166,26 @@ class Limiter:
         }
 
     async def enforce(self, guard: Guard, pid: int | None, marker: tuple[str, str]) -> None:
-        """Move the kernel that has just been started into its group, with all that it started so far."""
-        if guard.group is None or pid is None:
-            return
+        """Move the kernel that has just been started into its group, with all that it started so far.
+
+        Where that fails, the watchdog takes over.
+        """
+        if pid is not None and guard.group is not None:
+            try:
+                await self._move(guard.group, pid, marker)
+            except OSError as error:
+                log.warning("no control group", kernel=marker[1], error=str(error))
+                guard.group = None
+
+    @staticmethod
+    async def _move(group: Group, pid: int, marker: tuple[str, str]) -> None:
         moved: set[int] = set()
         while (
             new := {process.pid for process in await asyncio.to_thread(tree_of, pid, marker=marker)} - moved
         ):
             for one in new:
                 with suppress(ProcessLookupError):
-                    guard.group.add(one)
+                    await asyncio.to_thread(group.add, one)
             moved |= new
 
     async def release(self, guard: Guard) -> None:
@@ -204,6 +221,7 @@ class Limiter:
         """Kill and remove what a server that was killed has left in its groups."""
         if sys.platform == "linux":
             ControlGroups.sweep(server, find_hierarchies())
+            Scopes.sweep(server)
 
 
 def limit_lines(limits: Mapping[str, Enforced]) -> list[str]:

@@ -1,0 +1,154 @@
+"""Scopes of the user's own systemd: where this process may make no control groups, that one may.
+
+https://systemd.io/CONTROL_GROUP_INTERFACE and org.freedesktop.systemd1(5)
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from kernel_exec.kernels.cgroups import CONTROLLERS, PERIOD_MICROSECONDS, Group, Hierarchy
+
+__all__ = ["Scopes", "find_scopes"]
+
+SYSTEMD = "org.freedesktop.systemd1"
+MANAGER = ("/org/freedesktop/systemd1", f"{SYSTEMD}.Manager")
+MOUNT_POINT = Path("/sys/fs/cgroup")
+CALL_SECONDS = 5.0
+MOVE_SECONDS = 2.0
+MICROSECONDS = 1_000_000
+
+# A property of a unit: name, type as D-Bus writes it, values.
+Property = tuple[str, ...]
+
+
+class Scopes:
+    """The scopes of one *server*, in a slice of their own that has *total_memory_bytes*."""
+
+    def __init__(self, server: str, total_memory_bytes: int, hierarchy: Hierarchy) -> None:
+        self.hierarchy = hierarchy
+        self._server = server
+        self.slice = _slice(server)
+        _start(self.slice, ("MemoryMax", "t", str(total_memory_bytes)), ("MemorySwapMax", "t", "0"))
+
+    def mechanism(self, controller: str) -> str:
+        """What enforces a limit: `systemd scope`, or nothing."""
+        return "systemd scope" if controller in self.hierarchy.controllers else ""
+
+    def create(self, name: str, *, memory_bytes: int, processes: int, cpu_cores: float | None) -> Group:
+        """A new group; its scope begins with the first process that is added."""
+        properties: list[Property] = [
+            ("Slice", "s", self.slice),
+            ("Delegate", "b", "true"),  # else no process could be added later
+            ("MemoryMax", "t", str(memory_bytes)),
+            ("MemorySwapMax", "t", "0"),
+            ("TasksMax", "t", str(processes)),
+        ]
+        if cpu_cores is not None:
+            quota = max(1_000, int(cpu_cores * PERIOD_MICROSECONDS)) * MICROSECONDS // PERIOD_MICROSECONDS
+            properties.append(("CPUQuotaPerSecUSec", "t", str(quota)))
+        return _Scope(f"kernel-exec-{self._server}-{name}.scope", properties, self.hierarchy)
+
+    def close(self) -> None:
+        """End the slice with all that is in it."""
+        self.sweep(self._server)
+
+    @staticmethod
+    def sweep(server: str) -> None:
+        """End the slice of a server that was killed."""
+        if _answers():
+            _call("StopUnit", "ss", _slice(server), "replace", check=False)
+
+
+def find_scopes(server: str, total_memory_bytes: int) -> Scopes | None:
+    """None where no systemd of this user answers, or where it may not limit memory."""
+    if not _answers():
+        return None
+    try:
+        own = MOUNT_POINT / _property(MANAGER[0], MANAGER[1], "ControlGroup").lstrip("/")
+        controllers = frozenset(CONTROLLERS) & set((own / "cgroup.controllers").read_text().split())
+        return (
+            Scopes(server, total_memory_bytes, Hierarchy(2, own, controllers))
+            if "memory" in controllers
+            else None
+        )
+    except OSError:
+        return None
+
+
+def _answers() -> bool:
+    """Whether there is a systemd of this user, and the program to talk to it."""
+    directory = os.environ.get("XDG_RUNTIME_DIR")
+    there = bool(directory) and Path(str(directory), "systemd", "private").exists()
+    return there and shutil.which("busctl") is not None
+
+
+class _Scope(Group):
+    """A scope as a group: systemd makes the directory, so there is none before the first process."""
+
+    def __init__(self, unit: str, properties: list[Property], hierarchy: Hierarchy) -> None:
+        super().__init__({})
+        self.controllers = hierarchy.controllers
+        self._unit = unit
+        self._properties = properties
+        self._hierarchy = hierarchy
+
+    def add(self, pid: int) -> None:
+        """Move a process in. Raises: OSError."""
+        if self._directories:
+            _call("AttachProcessesToUnit", "ssau", self._unit, "", "1", str(pid))
+            return
+        _start(self._unit, ("PIDs", "au", "1", str(pid)), *self._properties)
+        deadline = time.monotonic() + MOVE_SECONDS
+        while (path := _group_of(pid)).name != self._unit:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"systemd did not move process {pid} into {self._unit}")
+            time.sleep(0.005)
+        self._directories[self._hierarchy] = MOUNT_POINT / str(path).lstrip("/")
+
+
+def _slice(server: str) -> str:
+    return f"kernelexec{server}.slice"  # a dash would make it part of another slice
+
+
+def _group_of(pid: int) -> Path:
+    """The group of a process in version 2. Raises: ProcessLookupError."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except FileNotFoundError as error:
+        raise ProcessLookupError(pid) from error
+    return next((Path(line[3:]) for line in lines if line.startswith("0::")), Path("/"))
+
+
+def _start(unit: str, *properties: Property) -> None:
+    flat = [part for one in properties for part in one]
+    _call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", str(len(properties)), *flat, "0")
+
+
+def _call(method: str, signature: str, *arguments: str, check: bool = True) -> None:
+    _busctl("call", SYSTEMD, *MANAGER, method, signature, *arguments, check=check)
+
+
+def _property(path: str, interface: str, name: str) -> str:
+    value: str = json.loads(_busctl("--json=short", "get-property", SYSTEMD, path, interface, name))["data"]
+    return value
+
+
+def _busctl(*arguments: str, check: bool = True) -> str:
+    """Raises: OSError."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["busctl", "--user", *arguments],  # noqa: S607
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CALL_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"systemd did not answer in {CALL_SECONDS:g} s") from error
+    if check and done.returncode != 0:
+        raise OSError(f"systemd: {done.stderr.strip()}")
+    return done.stdout
