@@ -53,12 +53,12 @@ class NewFiles:
 
     def most(self) -> tuple[int, int]:
         """New files, and the limit, on the file system where it is nearest or passed furthest."""
-        counts = [(0, self._limit or 1)]
+        counts: list[tuple[int, int]] = []
         for start in self._starts.values():
             with suppress(OSError):
                 if (inodes := _inodes(start.place)) is not None:
                     counts.append((inodes[0] - start.used, start.limit))
-        return max(counts, key=lambda count: count[0] - count[1])
+        return max(counts, key=lambda count: count[0] - count[1], default=(0, 0))
 
 
 def _inodes(path: Path) -> tuple[int, int] | None:

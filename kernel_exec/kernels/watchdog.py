@@ -82,9 +82,11 @@ class Watchdog:
         """
         counting = {one: one.guard.new_files for one in self._kernels if one.guard.new_files is not None}
         counts = await asyncio.to_thread(lambda: {one: files.most() for one, files in counting.items()})
-        over = {one for one, (new, limit) in counts.items() if new > limit and one in self._kernels}
+        # Meanwhile a kernel may have ended, or begun another execution.
+        same = {one for one in self._kernels if one.guard.new_files is counting.get(one, self)}
+        over = {one for one in same if counts[one][0] > counts[one][1]}
         busiest = max(over, key=_busy, default=None)
-        for one in counts.keys() & self._kernels.keys():
+        for one in same:
             new, limit = counts[one]
             if one in over and one is not busiest:
                 counting[one].restart()

@@ -63,15 +63,13 @@ subprocess.Popen([sys.executable, "-c", detach, "{{daemon}}"], env={{variables}}
 
 # It happened when the other session has made the file.
 FORGE = """
-import pathlib, time, jupyter_client.session, zmq
-forger = jupyter_client.session.Session(key=b"wrong")
-execute = {{"code": "open('forged', 'w')", "silent": False, "store_history": True, "user_expressions": {{}}}}
+import json, pathlib, time, jupyter_client.session, zmq
+forger = jupyter_client.session.Session(key={key})
+execute = {{{{
+    "code": "open('forged', 'w')", "silent": False, "store_history": True, "user_expressions": {{{{}}}}
+}}}}
 with zmq.Context() as context:
-    for path, kind, content in (
-        ({socket!r}, "execute_request", execute),
-        ({control!r}, "execute_request", execute),
-        ({control!r}, "shutdown_request", {{"restart": False}}),
-    ):
+    for path, kind, content in ({messages}):
         with context.socket(zmq.DEALER) as socket:
             socket.linger = 500
             socket.connect("ipc://" + path)
@@ -80,6 +78,8 @@ with zmq.Context() as context:
 time.sleep(1)
 assert pathlib.Path("forged").exists()
 """
+EXECUTE = "({socket!r}, 'execute_request', execute), "
+ELSE = "({control!r}, 'execute_request', execute), ({control!r}, 'shutdown_request', {{'restart': False}})"
 
 INTRUSIONS = (
     # Files
@@ -179,8 +179,13 @@ INTRUSIONS = (
     Attempt(
         "forged_messages",
         "forge messages to another session, its socket known, but not its key",
-        FORGE,
+        FORGE.format(key="b'wrong'", messages=EXECUTE + ELSE),
         ("refused", "refused", "refused", "refused"),
+    ),
+    refused(
+        "signed_messages",
+        "the same, with the key from its connection file",
+        FORGE.format(key="json.load(open({connection!r}))['key'].encode()", messages=EXECUTE),
     ),
     # The system's kernel
     *(
@@ -291,10 +296,10 @@ ESCAPES = (
 )
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>shown</a>"
 PICKLE = """
-import base64, pickle, IPython.display
+import base64, io, pickle, IPython.display
 class Evil:
     def __reduce__(self):
-        return open, ({unpickled!r}, "w")
+        return io.open, ({unpickled!r}, "w")
 data = base64.b64encode(pickle.dumps(Evil())).decode()
 for kind in ("application/x-python-pickle", "application/octet-stream", "image/png"):
     IPython.display.display({{kind: data}}, raw=True)

@@ -41,7 +41,7 @@ SERVER_TOLERANCE_BYTES = 64 * MEBIBYTE
 TOLD = {
     "fork_bomb": "CalledProcessError|64 processes and threads|timeout_seconds",
     "memory": "memory limit of a session is 300 MiB.*MemoryError",
-    "shared_memory": "(killed|interrupted) at its memory limit 300 MiB",
+    "shared_memory": "(killed|interrupted) at its memory limit 300 MiB|out of memory",
     "sparse_file": "File too large",
     "large_file": "File too large",
     "disk": "disk limit 50 MiB",
@@ -50,7 +50,7 @@ TOLD = {
     "temporary_files": "limit of 2,000 new files",
     "open_files": "Too many open files",
     "cpu": r"interrupted after 4 s \(timeout_seconds\)",
-    "output": "not kept|memory limit",
+    "output": "not kept|memory limit|out of memory",
 }
 
 
