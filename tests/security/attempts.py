@@ -262,13 +262,13 @@ EXHAUSTIONS = (
     limited(
         "disk",
         "100 GB in many files",
-        "for n in range(100_000):\n  with open(f'{name}-{{n}}', 'wb') as f: f.write(bytes(10**6))",
+        "for n in range(50_000):\n  with open(f'{name}-{{n}}', 'wb') as f: f.write(bytes(2 * 10**6))",
     ),
     Attempt(
         "reserve_disk",
         "reserve 100 GB without writing",
-        "import os\nfor n in range(100_000):\n"
-        "  with open(f'{name}-{{n}}', 'wb') as f: os.posix_fallocate(f.fileno(), 0, 10**6)",
+        "import os\nfor n in range(50_000):\n"
+        "  with open(f'{name}-{{n}}', 'wb') as f: os.posix_fallocate(f.fileno(), 0, 2 * 10**6)",
         (None, "limited", "limited", "limited"),
     ),
     limited("files", "10 million files in the workspace", "directory = '.'\n" + MAKE_FILES),

@@ -27,7 +27,7 @@ LIMITS = {
     "open_files_limit": 256,
     "file_size_limit_bytes": 2 * MEBIBYTE,
     "disk_limit_bytes": 50 * MEBIBYTE,
-    "files_limit": 2_000,
+    "files_limit": 10_000,
     "output_limit_bytes": 8 * MEBIBYTE,
 }
 TIMEOUT_SECONDS = 4.0
@@ -46,8 +46,8 @@ TOLD = {
     "large_file": "File too large",
     "disk": "disk limit 50 MiB",
     "reserve_disk": "disk limit 50 MiB",
-    "files": "limit of 2,000 new files",
-    "temporary_files": "limit of 2,000 new files",
+    "files": "limit of 10,000 new files",
+    "temporary_files": "limit of 10,000 new files",
     "open_files": "Too many open files",
     "cpu": r"interrupted after 4 s \(timeout_seconds\)",
     "output": "not kept|memory limit|out of memory",
