@@ -27,10 +27,10 @@ LIMITS = {
     "open_files_limit": 256,
     "file_size_limit_bytes": 2 * MEBIBYTE,
     "disk_limit_bytes": 50 * MEBIBYTE,
-    "files_limit": 10_000,
+    "files_limit": 3_000,
     "output_limit_bytes": 8 * MEBIBYTE,
 }
-TIMEOUT_SECONDS = 4.0
+TIMEOUT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 # Others use the machine too; what is attempted is some hundred times as much.
 MEMORY_TOLERANCE_BYTES = DISK_TOLERANCE_BYTES = 500 * MEBIBYTE
@@ -46,10 +46,10 @@ TOLD = {
     "large_file": "File too large",
     "disk": "disk limit 50 MiB",
     "reserve_disk": "disk limit 50 MiB",
-    "files": "limit of 10,000 new files",
-    "temporary_files": "limit of 10,000 new files",
+    "files": "limit of 3,000 new files",
+    "temporary_files": "limit of 3,000 new files",
     "open_files": "Too many open files",
-    "cpu": r"interrupted after 4 s \(timeout_seconds\)",
+    "cpu": r"interrupted after 5 s \(timeout_seconds\)",
     "output": "not kept|memory limit|out of memory",
 }
 
@@ -108,7 +108,7 @@ async def test_code_that_takes_all_is_stopped_and_the_host_is_as_before(
     assert tree_of(None, marker=marker) == []
     _clear(world)
     await eventually(lambda: Room.of(world).is_back_to(room))
-    assert world.fingerprint() == fingerprint
+    await eventually(lambda: world.fingerprint() == fingerprint)  # engines unmount late
     assert (await other.execute("secret")).text == "42"
 
 
