@@ -52,6 +52,7 @@ LOWERED = (
     "open_files_limit",
     "file_size_limit_bytes",
     "disk_limit_bytes",
+    "files_limit",
 )
 """The limits that an environment may have of its own: never higher ones than the server's."""
 
@@ -116,6 +117,7 @@ class EnvironmentSettings(BaseModel):
     open_files_limit: OpenFiles | None = None
     file_size_limit_bytes: Bytes | None = None
     disk_limit_bytes: Bytes | None = None
+    files_limit: Count | None = None
 
     _paths = field_validator("writable_paths", "readable_paths")(_existing)
 
@@ -193,6 +195,10 @@ class Settings(BaseSettings):
     file_size_limit_bytes: Bytes = Field(16 << 30, description="Size of one file that is written")
     disk_limit_bytes: Bytes | None = Field(
         None, description="What one execution may write to disk; if not set, half of what is free"
+    )
+    files_limit: Count | None = Field(
+        None,
+        description="New files one execution may make; if not set, half of what the disk has room for",
     )
     max_sessions: Count = Field(32, description="Sessions open at once")
     max_running_executions: Count | None = Field(

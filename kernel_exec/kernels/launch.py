@@ -113,6 +113,7 @@ class Kernels:
             f"k{number}",
             Limits.of(self._settings.for_environment(environment.name)),
             engine=isolation.mechanism if isolation.level == "container" else "",
+            writable=(directory, *self._settings.for_environment(environment.name).writable_paths),
         )
         watched = Watched(None, marker[1], guard)
         arguments = [

@@ -4,8 +4,9 @@ import asyncio
 import math
 import os
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import psutil
 import structlog
 
 from kernel_exec.kernels.cgroups import ControlGroups, Group, find_hierarchies
+from kernel_exec.kernels.files import NewFiles, counts_files, places
 from kernel_exec.kernels.scopes import Scopes, find_scopes
 from kernel_exec.processes import tree_of
 from kernel_exec.settings import Settings
@@ -26,7 +28,11 @@ NOT_ENFORCED = "not enforced here"
 WATCHDOG = "watchdog"
 # Of the limit's peak; a group that was killed well below its own limit was killed at the server's.
 NEARLY = 0.97
-UNSET = {"cpu_limit_cores": "all", "disk_limit_bytes": "half of what is free"}
+UNSET = {
+    "cpu_limit_cores": "all",
+    "disk_limit_bytes": "half of what is free",
+    "files_limit": "half of what is free",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Limits:
     open_files: int
     file_size_bytes: int
     disk_bytes: int | None
+    files: int | None
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -52,6 +59,7 @@ class Limits:
             open_files=settings.open_files_limit,
             file_size_bytes=settings.file_size_limit_bytes,
             disk_bytes=settings.disk_limit_bytes,
+            files=settings.files_limit,
         )
 
 
@@ -74,10 +82,18 @@ class Guard:
 
     *group* is None where there are no control groups, or the kernel is in a container, whose engine
     enforces (*engine*). What nothing else enforces is watched: *interrupted_at* and *killed_at* say at which
-    limit the watchdog did so, the former since the last execution began.
+    limit the watchdog did so, the former since the last execution began. *writable* are paths on the
+    file systems whose files are counted, besides its /tmp and /dev/shm.
     """
 
-    def __init__(self, limits: Limits, group: Group | None = None, *, engine: str = "") -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        group: Group | None = None,
+        *,
+        engine: str = "",
+        writable: Sequence[Path] = (),
+    ) -> None:
         self.limits = limits
         self.group = group
         self.engine = engine
@@ -85,20 +101,24 @@ class Guard:
         self.killed_at = ""
         self.written_before = 0
         self.disk_bytes = limits.disk_bytes
+        self.new_files: NewFiles | None = None
+        self._writable = writable
         self._kills = 0
 
     def watches(self, controller: str) -> bool:
         """Whether the watchdog has to enforce this one."""
         return not self.engine and (self.group is None or controller not in self.group.controllers)
 
-    def begin(self, directory: Path, written_bytes: int) -> None:
-        """An execution begins, which may write so much more than *written_bytes*."""
+    def begin(self, directory: Path, written_bytes: int, pid: int | None) -> None:
+        """An execution of the kernel *pid* begins, which may write so much more than *written_bytes*."""
         self.interrupted_at = ""
         self.written_before = written_bytes
         self.children_killed()
         if self.limits.disk_bytes is None:
             with suppress(OSError):
                 self.disk_bytes = psutil.disk_usage(str(directory)).free // 2
+        writable = (directory, Path(tempfile.gettempdir()), *self._writable)
+        self.new_files = NewFiles(places(writable, pid), self.limits.files)
 
     def children_killed(self) -> int:
         """How many processes the system has killed for lack of memory since the last question."""
@@ -138,10 +158,10 @@ class Limiter:
                 self._groups = scopes or ControlGroups(self._server, total, hierarchies)
             return self._groups
 
-    def guard(self, name: str, limits: Limits, *, engine: str = "") -> Guard:
+    def guard(self, name: str, limits: Limits, *, engine: str = "", writable: Sequence[Path] = ()) -> Guard:
         """The limits for the kernel *name*; see `enforce`."""
         if engine:
-            return Guard(limits, engine=engine)
+            return Guard(limits, engine=engine, writable=writable)
         try:
             group = self.groups.create(
                 name,
@@ -152,7 +172,7 @@ class Limiter:
         except OSError as error:
             log.warning("no control group", kernel=name, error=str(error))
             group = None
-        return Guard(limits, group)
+        return Guard(limits, group, writable=writable)
 
     def inside(self, guard: Guard) -> dict[str, int]:
         """What the kernel takes on itself; see `limited`."""
@@ -199,6 +219,7 @@ class Limiter:
         by_process = NOT_ENFORCED if sys.platform == "win32" else "rlimit"
         affinity = "CPU affinity" if hasattr(os, "sched_setaffinity") else NOT_ENFORCED
         disk = WATCHDOG if hasattr(psutil.Process, "io_counters") else NOT_ENFORCED
+        files = WATCHDOG if counts_files(self._settings.workspace) else NOT_ENFORCED
         memory = groups.mechanism("memory") or WATCHDOG
         total = total_memory(self._settings)
         return {
@@ -209,6 +230,7 @@ class Limiter:
             "open_files_limit": Enforced(limits.open_files, by_process),
             "file_size_limit_bytes": Enforced(limits.file_size_bytes, by_process),
             "disk_limit_bytes": Enforced(limits.disk_bytes, disk),
+            "files_limit": Enforced(limits.files, files),
         }
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import psutil
@@ -41,10 +41,18 @@ class Watched:
     @property
     def cpu_percent(self) -> float | None:
         """Of one core, between the last two readings."""
+        return self._percent(lambda usage: usage.cpu_seconds)
+
+    @property
+    def system_percent(self) -> float | None:
+        """The same of the time that it spent in the system's kernel."""
+        return self._percent(lambda usage: usage.system_seconds)
+
+    def _percent(self, seconds: Callable[[Usage], float]) -> float | None:
         if len(self.readings) < 2:
             return None
         before, last = self.readings[-2], self.readings[-1]
-        return max(0.0, 100 * (last.cpu_seconds - before.cpu_seconds) / (last.at - before.at))
+        return max(0.0, 100 * (seconds(last) - seconds(before)) / (last.at - before.at))
 
     def peak_bytes(self, since: float) -> int:
         """The most memory seen since that moment of `time.monotonic()`."""

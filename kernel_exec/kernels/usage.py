@@ -20,7 +20,8 @@ class Usage:
     """Of a kernel and all its children, *at* a moment of `time.monotonic()`.
 
     *memory_bytes* is PSS where there are several processes and the system has it, else RSS, which
-    *own_memory_bytes* is of the kernel's process alone. CPU seconds (user and system) and the bytes read
+    *own_memory_bytes* is of the kernel's process alone. CPU seconds (user and system; *system_seconds* is
+    the latter alone) and the bytes read
     from and written to disks count since the kernel started, with children that have ended.
     """
 
@@ -28,6 +29,7 @@ class Usage:
     memory_bytes: int
     own_memory_bytes: int
     cpu_seconds: float
+    system_seconds: float
     processes: int
     threads: int
     read_bytes: int
@@ -61,7 +63,7 @@ def measure_tree(pid: int, marker: tuple[str, str]) -> Usage:
 def measure(processes: Iterable[psutil.Process], main: int | None) -> Usage:
     """Measure these *processes*, of which *main* is the kernel's own."""
     alive: list[psutil.Process] = []
-    memory, own, cpu, threads, read, written = 0, 0, 0.0, 0, 0, 0
+    memory, own, cpu, system, threads, read, written = 0, 0, 0.0, 0.0, 0, 0, 0
     for process in processes:
         try:
             with process.oneshot():
@@ -71,6 +73,7 @@ def measure(processes: Iterable[psutil.Process], main: int | None) -> Usage:
         except psutil.Error:
             continue
         cpu += sum(times[:4])  # its own, user and system, and the same of children that have ended
+        system += sum(times[1:4:2])
         disk = _disk(process)
         read, written = read + disk[0], written + disk[1]
         memory += rss
@@ -78,7 +81,7 @@ def measure(processes: Iterable[psutil.Process], main: int | None) -> Usage:
         alive.append(process)
     if len(alive) > 1:  # what they share would count several times
         memory = sum(map(_proportional, alive))
-    return Usage(time.monotonic(), memory, own, cpu, len(alive), threads, read, written)
+    return Usage(time.monotonic(), memory, own, cpu, system, len(alive), threads, read, written)
 
 
 class Meter:

@@ -17,9 +17,12 @@ __all__ = ["Watchdog"]
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 0.25
-KILL_AT = 1.1
-# A disk is filled less fast than memory, so code may clean up after the interrupt.
+BEYOND = 0.1  # of the limit
+# A disk is filled less fast than memory, so code may clean up after the interrupt, and is killed only
+# when it goes on after that: what was written still counts.
+DISK = ("disk", "files")
 DISK_GRACE_SECONDS = 2.0
+BUSY_PERCENT = 5.0
 
 
 class Watchdog:
@@ -29,7 +32,7 @@ class Watchdog:
         self._monitor = monitor
         self._total_memory_bytes = total_memory_bytes
         self._kernels: dict[Watched, Kernel] = {}
-        self._over: dict[tuple[Watched, str], float] = {}  # since when
+        self._over: dict[tuple[Watched, str], tuple[float, int]] = {}  # since when, from where on
         self._acting: set[asyncio.Task[None]] = set()
 
     def add(self, kernel: Kernel) -> None:
@@ -53,6 +56,7 @@ class Watchdog:
                     if (usage := watched.fresh) is not None:
                         self._look(watched, usage)
                 self._look_at_all()
+                await self._look_at_files()
             except Exception:  # one bad reading must not end the watch
                 log.exception("watchdog")
                 await asyncio.sleep(INTERVAL_SECONDS)
@@ -72,24 +76,51 @@ class Watchdog:
             )
             self._judge(largest, "total", used, self._total_memory_bytes, told)
 
+    async def _look_at_files(self) -> None:
+        """A file system tells how many files there are, not who made them: of the kernels that may have,
+        that is the one that is busiest in the system; the others are counted anew.
+        """
+        counting = {one: one.guard.new_files for one in self._kernels if one.guard.new_files is not None}
+        counts = await asyncio.to_thread(lambda: {one: files.most() for one, files in counting.items()})
+        # Meanwhile a kernel may have ended, or begun another execution.
+        same = {one for one in self._kernels if one.guard.new_files is counting.get(one, self)}
+        over = {one for one in same if counts[one][0] > counts[one][1]}
+        busiest = max(over, key=_busy, default=None)
+        for one in same:
+            new, limit = counts[one]
+            if one in over and one is not busiest:
+                counting[one].restart()
+            elif one not in over or _busy(one) > BUSY_PERCENT:
+                told = f"its limit of {limit:,} new files ({new:,} were made)"
+                self._judge(one, "files", new, limit, told)
+
     def _judge(self, watched: Watched, what: str, used: int, limit: int, told: str) -> None:
         """Interrupt once when the limit is passed; kill when it goes on."""
         kernel, key, now = self._kernels[watched], (watched, what), time.monotonic()
-        grace_seconds = DISK_GRACE_SECONDS if what == "disk" else 0.0
+        since, before = self._over.get(key, (now, used))
+        if what not in DISK:
+            before = limit
+        elif now < since + DISK_GRACE_SECONDS:
+            before = used
         if used <= limit:
             self._over.pop(key, None)
-        elif used > limit * KILL_AT and now >= self._over.get(key, now) + grace_seconds:
+            return
+        if used > before + limit * BEYOND:
             watched.guard.killed_at = told
             self._do(kernel.kill())
         elif key not in self._over:
-            self._over[key] = now
             watched.guard.interrupted_at = told
             self._do(kernel.interrupt())
+        self._over[key] = since, before
 
     def _do(self, action: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(action)
         self._acting.add(task)
         task.add_done_callback(self._acting.discard)
+
+
+def _busy(watched: Watched) -> float:
+    return watched.system_percent or 0.0
 
 
 def _limits(guard: Guard, usage: Usage) -> Iterator[tuple[str, int, int, str]]:

@@ -361,7 +361,7 @@ class Session:
         self._current = ongoing
         begun = time.monotonic()
         usage, guard = kernel.watched.fresh, kernel.watched.guard
-        guard.begin(self.directory, usage.written_bytes if usage else 0)
+        guard.begin(self.directory, usage.written_bytes if usage else 0, kernel.pid)
         meter = Meter(kernel.pid)
         names = {"session": self.name, "environment": self.environment, "execution": ongoing.id}
         span = Span(ongoing.trace_context, names)

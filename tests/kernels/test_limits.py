@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,10 @@ import pytest_asyncio
 from kernel_exec.errors import StateLost, TooManySessions
 from kernel_exec.kernels import limits
 from kernel_exec.kernels.cgroups import find_hierarchies
+from kernel_exec.kernels.files import counts_files
 from kernel_exec.kernels.limits import Limiter, limit_lines
+from kernel_exec.kernels.monitor import INTERVAL_SECONDS
+from kernel_exec.kernels.watchdog import DISK_GRACE_SECONDS
 from kernel_exec.runtime import Runtime, open_runtime
 from kernel_exec.settings import EnvironmentSettings, Settings
 from tests.conftest import eventually
@@ -243,6 +247,42 @@ async def test_code_that_fills_the_disk_is_interrupted(opened: Opened, settings:
         assert "disk limit 20 MiB" in execution.note
 
 
+MAKE_FILES = "import itertools, time\nfor n in itertools.count():\n  open(f'f{n}', 'w').close()\n  time.sleep(n % 100 == 0 and .05)"
+
+
+@pytest.mark.skipif(not counts_files(Path(tempfile.gettempdir())), reason="no count of inodes here")
+async def test_code_that_makes_too_many_files_is_interrupted_and_others_are_not(
+    opened: Opened, settings: Settings
+) -> None:
+    async with opened(files_limit=1000) as runtime:
+        session, other = await runtime.sessions.open("many"), await runtime.sessions.open("few")
+        sleeping = other.submit("import time; time.sleep(6); 1")
+        await session.execute("kept = 1")
+        execution = await session.execute(MAKE_FILES, timeout_seconds=30)
+        for path in settings.workspace.glob("f[0-9]*"):
+            path.unlink()
+        assert execution.status == "interrupted"
+        assert "its limit of 1,000 new files" in execution.note
+        await sleeping.finished.wait()
+        assert other.snapshot(sleeping).text == "1"
+        assert (await session.execute("kept")).text == "1"
+
+
+async def test_code_that_stops_when_its_disk_limit_interrupts_it_is_not_killed(
+    opened: Opened, settings: Settings
+) -> None:
+    async with opened(disk_limit_bytes=2 * MEBIBYTE) as runtime:
+        session = await runtime.sessions.open("writer")
+        await session.execute("kept = 1")
+        execution = await session.execute(FILL_DISK, timeout_seconds=30)
+        Path(settings.workspace, "fill").unlink()
+        if not execution.spent.written_bytes:
+            pytest.skip("this file system does not count what is written")
+        assert execution.status == "interrupted"
+        await asyncio.sleep(DISK_GRACE_SECONDS + 2 * INTERVAL_SECONDS)
+        assert (await session.execute("kept")).text == "1"
+
+
 async def test_a_session_too_many_is_refused_with_what_to_do(opened: Opened) -> None:
     async with opened(max_sessions=1) as runtime:
         await runtime.sessions.open("one")
@@ -297,6 +337,8 @@ async def test_it_is_told_what_enforces_each_limit(
     monkeypatch.setattr(limits, "find_hierarchies", list)
     lines = limit_lines(Limiter(settings, "none").enforced())
     assert "open files 4096 (rlimit)" in lines
+    counted = counts_files(settings.workspace)
+    assert f"files ({'watchdog' if counted else 'not enforced here'})" in lines
     assert any(line.startswith("memory ") and line.endswith("(watchdog)") for line in lines)
     assert "cpu cores (CPU affinity)" in lines
 

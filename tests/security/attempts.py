@@ -10,7 +10,8 @@ from typing import Literal
 LEVELS = ("none", "landlock", "bubblewrap", "container")
 
 # possible: it happens. refused: it raises. contained: it happens, to the code's own world only.
-Outcome = Literal["possible", "refused", "contained"]
+# limited: it is stopped at a limit of the session.
+Outcome = Literal["possible", "refused", "contained", "limited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,16 @@ def refused(name: str, title: str, code: str) -> Attempt:
     return Attempt(name, title, code, ("possible", "refused", "refused", "refused"))
 
 
+def limited(name: str, title: str, code: str) -> Attempt:
+    """Stopped at a limit, with any isolation or none."""
+    return Attempt(name, title, code, ("limited", "limited", "limited", "limited"))
+
+
+def contained(name: str, title: str, code: str) -> Attempt:
+    """Of no effect outside, with any isolation or none."""
+    return Attempt(name, title, code, ("contained", "contained", "contained", "contained"))
+
+
 SYSTEM_CALL = """
 import ctypes, errno
 libc = ctypes.CDLL(None, use_errno=True)
@@ -50,7 +61,27 @@ detach = "{DETACH}"
 subprocess.Popen([sys.executable, "-c", detach, "{{daemon}}"], env={{variables}}).wait()
 """
 
-ATTEMPTS = (
+# It happened when the other session has made the file.
+FORGE = """
+import json, pathlib, time, jupyter_client.session, zmq
+forger = jupyter_client.session.Session(key={key})
+execute = {{{{
+    "code": "open('forged', 'w')", "silent": False, "store_history": True, "user_expressions": {{{{}}}}
+}}}}
+with zmq.Context() as context:
+    for path, kind, content in ({messages}):
+        with context.socket(zmq.DEALER) as socket:
+            socket.linger = 500
+            socket.connect("ipc://" + path)
+            forger.send(socket, kind, content)
+            socket.send_multipart([b"no", b"message"])
+time.sleep(1)
+assert pathlib.Path("forged").exists()
+"""
+EXECUTE = "({socket!r}, 'execute_request', execute), "
+ELSE = "({control!r}, 'execute_request', execute), ({control!r}, 'shutdown_request', {{'restart': False}})"
+
+INTRUSIONS = (
     # Files
     refused("read_key", "read `~/.ssh`", "open({key!r}).read()"),
     refused("read_data", "read the server's settings, token and history", "open({config!r}).read()"),
@@ -122,6 +153,12 @@ ATTEMPTS = (
         "import socket; socket.socket(socket.AF_UNIX).connect(chr(0) + {abstract!r})",
     ),
     Attempt(
+        "dns",
+        "resolve a name",
+        "import socket; socket.getaddrinfo('example.org', 80)",
+        (None, "refused", "refused", "refused"),
+    ),
+    Attempt(
         "packet_socket",
         "open a packet socket",
         "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
@@ -138,6 +175,17 @@ ATTEMPTS = (
         "find the paths of other sockets",
         "assert {socket!r} in open('/proc/net/unix').read()",
         ("possible", "refused", "refused", "refused"),
+    ),
+    Attempt(
+        "forged_messages",
+        "forge messages to another session, its socket known, but not its key",
+        FORGE.format(key="b'wrong'", messages=EXECUTE + ELSE),
+        ("refused", "refused", "refused", "refused"),
+    ),
+    refused(
+        "signed_messages",
+        "the same, with the key from its connection file",
+        FORGE.format(key="json.load(open({connection!r}))['key'].encode()", messages=EXECUTE),
     ),
     # The system's kernel
     *(
@@ -179,3 +227,92 @@ ATTEMPTS = (
         ("contained", "contained", "contained", "contained"),
     ),
 )
+
+BOMB = """
+import os
+first = os.getpid()
+while True:
+    try:
+        os.fork()
+    except OSError:
+        if os.getpid() == first:
+            raise
+"""
+MAKE_FILES = "for n in range(10**7): open(f'{{directory}}/{name}-{{n}}', 'w').close()"
+
+EXHAUSTIONS = (
+    limited(
+        "fork_bomb",
+        "a fork bomb",
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BOMB!r}], check=True)",
+    ),
+    limited("memory", "64 GB of memory", "x = bytearray(64 * 10**9)"),
+    limited(
+        "shared_memory",
+        "64 GB of memory shared with children",
+        "import mmap\nmaps = []\nwhile len(maps) < 64:\n  maps.append(mmap.mmap(-1, 10**9))\n"
+        "  for at in range(0, 10**9, 4096): maps[-1][at] = 1",
+    ),
+    limited("sparse_file", "a sparse file of 100 GB", "open('{name}', 'wb').truncate(100 * 10**9)"),
+    limited(
+        "large_file",
+        "a file of 100 GB",
+        "with open('{name}', 'wb') as f:\n  for _ in range(100_000): f.write(bytes(10**6))",
+    ),
+    limited(
+        "disk",
+        "100 GB in many files",
+        "for n in range(50_000):\n  with open(f'{name}-{{n}}', 'wb') as f: f.write(bytes(2 * 10**6))",
+    ),
+    Attempt(
+        "reserve_disk",
+        "reserve 100 GB without writing",
+        "import os\nfor n in range(50_000):\n"
+        "  with open(f'{name}-{{n}}', 'wb') as f: os.posix_fallocate(f.fileno(), 0, 2 * 10**6)",
+        (None, "limited", "limited", "limited"),
+    ),
+    limited("files", "10 million files in the workspace", "directory = '.'\n" + MAKE_FILES),
+    limited(
+        "temporary_files",
+        "10 million files in `/tmp`",
+        "import tempfile; directory = tempfile.gettempdir()\n" + MAKE_FILES,
+    ),
+    limited("open_files", "a flood of open files", "files = []\nwhile True: files.append(open('/dev/null'))"),
+    limited(
+        "cpu",
+        "keep all cores busy for ever",
+        "import os, subprocess, sys\nspin = [sys.executable, '-c', 'while True: pass']\n"
+        "for _ in range(os.cpu_count()): subprocess.Popen(spin)\nwhile True: pass",
+    ),
+    limited(
+        "output",
+        "a line of output of 1 GB",
+        "import sys, time\nfor _ in range(1_000): sys.stdout.write('x' * 10**6); time.sleep(.002)",
+    ),
+)
+
+ESCAPES = (
+    r"\x1b]0;title\x07\x1b]52;c;ZXZpbA==\x07\x1bP+q544e\x1b\\\x1b[2J\x1b[6n\x1b[?1049h\x9b31m\x1b[8mhidden"
+)
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>shown</a>"
+PICKLE = """
+import base64, io, pickle, IPython.display
+class Evil:
+    def __reduce__(self):
+        return io.open, ({unpickled!r}, "w")
+data = base64.b64encode(pickle.dumps(Evil())).decode()
+for kind in ("application/x-python-pickle", "application/octet-stream", "image/png"):
+    IPython.display.display({{kind: data}}, raw=True)
+"""
+
+OUTPUTS = (
+    contained("escapes", "send escape sequences to the reader's terminal", f"print('{ESCAPES}')"),
+    contained(
+        "markup",
+        "show the reader HTML that runs a script",
+        f'import IPython.display; IPython.display.display({{{{"text/html": "{MARKUP}"}}}}, raw=True)',
+    ),
+    contained("pickle", "have the server unpickle an output", PICKLE),
+)
+
+ATTEMPTS = (*INTRUSIONS, *EXHAUSTIONS, *OUTPUTS)

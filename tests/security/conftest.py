@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,14 +104,21 @@ def level(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def runtime(world: World, environment: None, level: str) -> AsyncIterator[Runtime]:
-    """A server at this level, which has a session `other` open besides."""
-    settings = load_settings(home=world.home, workspace=world.workspace, **SETTINGS[level])
+@asynccontextmanager
+async def open_level(world: World, level: str, **changes: Any) -> AsyncIterator[Runtime]:
+    """A server at this level, which has a session `other` open besides; skips what does not work here."""
+    settings = load_settings(home=world.home, workspace=world.workspace, **SETTINGS[level], **changes)
     async with open_runtime(settings) as runtime:
         try:
             other = await runtime.sessions.open("other")
         except IsolationUnavailable as error:
             pytest.skip(str(error))
         await other.execute("secret = 42")
+        yield runtime
+
+
+@pytest_asyncio.fixture(scope="module")
+async def runtime(world: World, environment: None, level: str) -> AsyncIterator[Runtime]:
+    """A server at this level, which has a session `other` open besides."""
+    async with open_level(world, level) as runtime:
         yield runtime

@@ -8,11 +8,13 @@ import psutil
 import pytest
 
 from kernel_exec.runtime import Runtime
-from tests.security.attempts import ATTEMPTS, Attempt
+from tests.security.attempts import INTRUSIONS, Attempt
 from tests.security.conftest import World
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
+
+@pytest.mark.parametrize("attempt", INTRUSIONS, ids=lambda attempt: attempt.name)
 async def test_hostile_code_does_what_the_table_says_and_no_more(
     world: World, runtime: Runtime, level: str, attempt: Attempt
 ) -> None:
@@ -55,6 +57,7 @@ def _scene(world: World, runtime: Runtime, level: str) -> dict[str, object]:
         "runtime": str(connection.parent.parent),
         "connection": str(connection),
         "socket": str(connection.with_name("s-1")),
+        "control": str(connection.with_name(f"s-{kernel._manager.control_port}")),
         "server": os.getpid(),
         "outside": str(world.user / "outside"),
         "environment": str(world.home / "environments" / "default"),

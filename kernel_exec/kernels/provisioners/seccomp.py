@@ -20,6 +20,8 @@ REFUSED = """
 # Answered as an older Linux would. clone3 keeps its flags in memory, where no filter sees them; the C
 # library then uses clone. io_uring makes system calls that no filter sees.
 UNKNOWN = ["clone3", "io_uring_setup", "io_uring_enter", "io_uring_register"]
+# Nothing counts what is reserved; the C library writes instead, and that is counted.
+UNSUPPORTED = ["fallocate"]
 NEW_NAMESPACES = [
     0x00000080,  # CLONE_NEWTIME
     0x00020000,  # CLONE_NEWNS
@@ -62,6 +64,8 @@ def compiled(*, internet: bool) -> bytes:
         rule(refuse, call)
     for call in UNKNOWN:
         rule(seccomp.ERRNO(errno.ENOSYS), call)
+    for call in UNSUPPORTED:
+        rule(seccomp.ERRNO(errno.EOPNOTSUPP), call)
     for flag in NEW_NAMESPACES:
         rule(refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, flag, flag))
     for request in (TIOCSTI, TIOCLINUX):
