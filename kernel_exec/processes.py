@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 
 from kernel_exec.cleanup import finish
 
-__all__ = ["Completed", "run", "stop_tree", "tree_of"]
+__all__ = ["Completed", "run", "run_blocking", "stop_tree", "tree_of"]
 
 KILL_GRACE_SECONDS = 5.0
 POLL_SECONDS = 0.01
@@ -44,17 +45,25 @@ async def run(
 
     Raises: TimeoutError, after *timeout_seconds*; OSError when the command cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-        cwd=cwd,
-        limit=1 << 20,
-        start_new_session=sys.platform != "win32",
-        pass_fds=pass_fds,
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            limit=1 << 20,
+            start_new_session=sys.platform != "win32",
+            pass_fds=pass_fds,
+        )
     )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # asyncio itself would kill the command alone, and wait for what that had started.
+        await finish(_give_up(starting))
+        raise
     assert process.stdout is not None
     assert process.stderr is not None
     errors: list[str] = []
@@ -76,6 +85,25 @@ async def run(
             await finish(_kill_and_wait(process))
     assert process.returncode is not None
     return Completed(process.returncode, output.decode(errors="replace"), "".join(errors))
+
+
+def run_blocking(command: Sequence[str | Path], *, timeout_seconds: float) -> Completed:
+    """`run` for a thread, and for a command that starts nothing itself.
+
+    Raises: TimeoutError; OSError when the command cannot be started.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{command[0]} did not answer in {timeout_seconds:g} s") from error
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+async def _give_up(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    with suppress(OSError):
+        await _kill_and_wait(await starting)
 
 
 async def _kill_and_wait(process: asyncio.subprocess.Process) -> None:

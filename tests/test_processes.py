@@ -53,6 +53,22 @@ async def test_a_command_that_is_given_up_leaves_no_process(tmp_path: Path, end:
     assert not pid_file.exists() or not alive(int(pid_file.read_text()))
 
 
+@pytest.mark.parametrize("delay", [0, 0.001, 0.002, 0.004, 0.008, 0.016])
+async def test_a_command_that_is_given_up_as_it_starts_leaves_no_process(
+    tmp_path: Path, delay: float
+) -> None:
+    running = asyncio.create_task(
+        run(["sh", "-c", "sleep 600 & echo $! > pid; wait"], cwd=tmp_path, timeout_seconds=600)
+    )
+    await asyncio.sleep(delay)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(20):
+            await running
+    pid_file = tmp_path / "pid"
+    assert not (pid_file.exists() and pid_file.read_text()) or not alive(int(pid_file.read_text()))
+
+
 async def test_a_command_that_does_not_exist_is_an_os_error() -> None:
     with pytest.raises(OSError, match="no-such-command"):
         await run(["no-such-command"], timeout_seconds=5)

@@ -4,13 +4,12 @@ https://systemd.io/CONTROL_GROUP_INTERFACE and org.freedesktop.systemd1(5)
 """
 
 import json
-import os
-import shutil
-import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from kernel_exec.kernels.cgroups import CONTROLLERS, PERIOD_MICROSECONDS, Group, Hierarchy
+from kernel_exec.processes import run_blocking
 
 __all__ = ["Scopes", "find_scopes"]
 
@@ -59,14 +58,12 @@ class Scopes:
     @staticmethod
     def sweep(server: str) -> None:
         """End the slice of a server that was killed."""
-        if _answers():
-            _call("StopUnit", "ss", _slice(server), "replace", check=False)
+        with suppress(OSError):  # there is no systemd, or no such slice
+            _call("StopUnit", "ss", _slice(server), "replace")
 
 
 def find_scopes(server: str, total_memory_bytes: int) -> Scopes | None:
     """None where no systemd of this user answers, or where it may not limit memory."""
-    if not _answers():
-        return None
     try:
         own = MOUNT_POINT / _property(MANAGER[0], MANAGER[1], "ControlGroup").lstrip("/")
         controllers = frozenset(CONTROLLERS) & set((own / "cgroup.controllers").read_text().split())
@@ -77,13 +74,6 @@ def find_scopes(server: str, total_memory_bytes: int) -> Scopes | None:
         )
     except OSError:
         return None
-
-
-def _answers() -> bool:
-    """Whether there is a systemd of this user, and the program to talk to it."""
-    directory = os.environ.get("XDG_RUNTIME_DIR")
-    there = bool(directory) and Path(str(directory), "systemd", "private").exists()
-    return there and shutil.which("busctl") is not None
 
 
 class _Scope(Group):
@@ -128,8 +118,8 @@ def _start(unit: str, *properties: Property) -> None:
     _call("StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", str(len(properties)), *flat, "0")
 
 
-def _call(method: str, signature: str, *arguments: str, check: bool = True) -> None:
-    _busctl("call", SYSTEMD, *MANAGER, method, signature, *arguments, check=check)
+def _call(method: str, signature: str, *arguments: str) -> None:
+    _busctl("call", SYSTEMD, *MANAGER, method, signature, *arguments)
 
 
 def _property(path: str, interface: str, name: str) -> str:
@@ -137,18 +127,9 @@ def _property(path: str, interface: str, name: str) -> str:
     return value
 
 
-def _busctl(*arguments: str, check: bool = True) -> str:
+def _busctl(*arguments: str) -> str:
     """Raises: OSError."""
-    try:
-        done = subprocess.run(  # noqa: S603
-            ["busctl", "--user", *arguments],  # noqa: S607
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=CALL_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"systemd did not answer in {CALL_SECONDS:g} s") from error
-    if check and done.returncode != 0:
-        raise OSError(f"systemd: {done.stderr.strip()}")
-    return done.stdout
+    done = run_blocking(["busctl", "--user", *arguments], timeout_seconds=CALL_SECONDS)
+    if done.returncode != 0:
+        raise OSError(f"systemd: {done.errors.strip()}")
+    return done.output

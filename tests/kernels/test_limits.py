@@ -338,9 +338,9 @@ async def test_it_is_told_what_enforces_each_limit(
     lines = limit_lines(Limiter(settings, "none").enforced())
     assert "open files 4096 (rlimit)" in lines
     counted = counts_files(settings.workspace)
-    assert f"files ({'watchdog' if counted else 'not enforced here'})" in lines
+    assert f"files half of what is free ({'watchdog' if counted else 'not enforced here'})" in lines
     assert any(line.startswith("memory ") and line.endswith("(watchdog)") for line in lines)
-    assert "cpu cores (CPU affinity)" in lines
+    assert "cpu cores all (CPU affinity)" in lines
 
 
 async def test_no_group_is_left_behind(opened: Opened) -> None:

@@ -14,6 +14,8 @@ from kernel_exec.runtime import open_runtime
 from kernel_exec.settings import load_settings
 from tests.security.conftest import SETTINGS, World
 
+pytestmark = pytest.mark.slow
+
 SERVER = """
 import asyncio, sys
 from kernel_exec.runtime import open_runtime

@@ -7,6 +7,8 @@ from kernel_exec.runtime import Runtime, open_runtime
 from kernel_exec.settings import load_settings
 from tests.security.conftest import SETTINGS, World
 
+pytestmark = pytest.mark.slow
+
 both = pytest.mark.parametrize("level", ["bubblewrap", "container"])
 
 
