@@ -35,6 +35,7 @@ def images_in(notebook: Path) -> int:
     )
 
 
+@pytest.mark.slow
 async def test_the_offline_demo_keeps_data_across_a_timeout_and_leaves_a_notebook(
     runtime: Runtime, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from tests.environments.conftest import kernel_in
 Wheel = Callable[..., str]
 
 
+@pytest.mark.slow
 async def test_a_second_environment_needs_no_index(environments: Environments, wheel: Wheel) -> None:
     await environments.create("one", packages=[wheel("sample", "1.0")], offline=True)
     with pytest.raises(InstallFailed, match="no-such-package-here"):

@@ -134,6 +134,7 @@ async def test_a_bomb_of_processes_ends_at_its_limit(opened: Opened) -> None:
         assert (await session.execute("import signal\nfor pid in pids: os.kill(pid, 9)\n1")).text == "1"
 
 
+@pytest.mark.slow
 @needs("cpu")
 async def test_a_session_has_the_cores_that_it_may_have(opened: Opened) -> None:
     async with opened(cpu_limit_cores=0.2) as runtime:
@@ -145,6 +146,7 @@ async def test_a_session_has_the_cores_that_it_may_have(opened: Opened) -> None:
         assert float((await session.execute(busy)).text) - before < 1
 
 
+@pytest.mark.slow
 @needs("pids")
 async def test_nothing_outlives_its_session_whatever_it_did_to_hide(opened: Opened, runtime: Runtime) -> None:
     async with opened(isolation="none") as own:
@@ -236,6 +238,7 @@ async def test_without_groups_all_sessions_together_have_a_limit(
         assert (await small.execute("1")).text == "1"
 
 
+@pytest.mark.slow
 async def test_code_that_fills_the_disk_is_interrupted(opened: Opened, settings: Settings) -> None:
     async with opened(disk_limit_bytes=20 * MEBIBYTE) as runtime:
         session = await runtime.sessions.open("writer")
@@ -250,6 +253,7 @@ async def test_code_that_fills_the_disk_is_interrupted(opened: Opened, settings:
 MAKE_FILES = "import itertools, time\nfor n in itertools.count():\n  open(f'f{n}', 'w').close()\n  time.sleep(n % 100 == 0 and .05)"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not counts_files(Path(tempfile.gettempdir())), reason="no count of inodes here")
 async def test_code_that_makes_too_many_files_is_interrupted_and_others_are_not(
     opened: Opened, settings: Settings
@@ -268,6 +272,7 @@ async def test_code_that_makes_too_many_files_is_interrupted_and_others_are_not(
         assert (await session.execute("kept")).text == "1"
 
 
+@pytest.mark.slow
 async def test_code_that_stops_when_its_disk_limit_interrupts_it_is_not_killed(
     opened: Opened, settings: Settings
 ) -> None:

@@ -71,7 +71,10 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int
         server.server_close()
 
 
-@pytest_asyncio.fixture(scope="module", params=["bubblewrap", "container"])
+@pytest_asyncio.fixture(
+    scope="module",
+    params=[pytest.param(level, marks=pytest.mark.slow) for level in ("bubblewrap", "container")],
+)
 async def runtime(
     request: pytest.FixtureRequest, world: World, environment: None, services: dict[str, int]
 ) -> AsyncIterator[Runtime]:
