@@ -251,6 +251,7 @@ async def test_a_signal_ends_the_kernel_of_a_run(own_home: Path) -> None:
     assert not [kernel for kernel in running if kernel.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 async def test_top_shows_what_the_sessions_of_another_process_use(
     open_session: OpenSession, settings: Settings
 ) -> None:

@@ -86,6 +86,7 @@ def test_urls_and_credentials_are_hidden() -> None:
     assert without_credentials("x @ https://user:secret@h/x.whl") == "x @ https://h/x.whl"
 
 
+@pytest.mark.slow
 async def test_an_environment_is_rebuilt_with_its_packages_name_and_description(
     environments: Environments, wheel: Wheel
 ) -> None:
@@ -110,6 +111,7 @@ async def test_an_environment_is_rebuilt_with_its_packages_name_and_description(
     assert await environments.packages("lab") == packages
 
 
+@pytest.mark.slow
 async def test_an_unreadable_record_is_rebuilt_from_the_venv(
     environments: Environments, settings: Settings, wheel: Wheel
 ) -> None:
@@ -122,6 +124,7 @@ async def test_an_unreadable_record_is_rebuilt_from_the_venv(
     assert "sample" in [package.name for package in await environments.packages("lab")]
 
 
+@pytest.mark.slow
 async def test_what_nobody_used_is_pruned_and_the_rest_is_kept(
     environments: Environments, settings: Settings
 ) -> None:

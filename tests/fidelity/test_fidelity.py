@@ -52,6 +52,7 @@ async def test_a_notebook_has_the_outputs_that_nbclient_gives(
     assert bool(caught) == (name == "output widgets")
 
 
+@pytest.mark.slow
 async def test_a_session_that_leaves_as_a_notebook_runs_again_to_the_same_outputs(
     runtime: Runtime,
     settings: Settings,

@@ -312,6 +312,7 @@ async def test_executions_past_the_limit_of_running_ones_wait_their_turn(opened:
         assert [(await one.execute("3")).text for one in (first, second)] == ["3", "3"]
 
 
+@pytest.mark.slow
 async def test_an_idle_session_gives_its_kernel_up_and_tells_what_was_lost(opened: Opened) -> None:
     async with opened(idle_timeout_seconds=0.5) as runtime:
         session = await runtime.sessions.open("idle")

@@ -13,6 +13,7 @@ from kernel_exec.sessions.notebook import session_notebook
 from tests.conftest import OpenSession, eventually
 
 
+@pytest.mark.slow
 async def test_a_session_is_measured_every_second_with_its_children(open_session: OpenSession) -> None:
     session = await open_session()
     assert session.kernel is not None

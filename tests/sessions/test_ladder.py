@@ -94,6 +94,7 @@ async def test_all_that_a_bomb_of_processes_started_is_killed_with_it(impatient:
     most = 0
     while not ongoing.finished.is_set():
         most = max(most, (await session.state()).processes or 0)
+        await asyncio.sleep(0.01)
     assert most > 8
     assert session.snapshot(ongoing).status == "timeout"
     while (await session.state()).processes != 1:

@@ -284,6 +284,7 @@ LARGE: dict[str, Output] = {
     st.sampled_from([0, 0, 1_000]),
     st.sampled_from(["", "\N{PILE OF POO}", "\x00\\"]),
 )
+@pytest.mark.slow
 def test_no_reply_ever_reaches_the_limit(
     runs: list[list[str]], max_chars: int, max_images: int, offset: int, note: str
 ) -> None:
@@ -310,6 +311,7 @@ def test_a_hundred_long_notes_stay_below_the_limit() -> None:
     assert size(render_many([noted] * 150, Budget(500_000))) < REPLY_LIMIT_BYTES
 
 
+@pytest.mark.slow
 def test_many_of_everything_large_stays_below_the_limit() -> None:
     everything = [BIG, SOUND, printed("\N{PILE OF POO}" * 100_000)] * 6
     reply = render(execution(*everything), Budget(500_000, 20))
