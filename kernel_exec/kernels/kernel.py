@@ -32,7 +32,7 @@ READ_SLICE_SECONDS = 0.01
 QUIET_MILLISECONDS = 50
 # The kernel has taken a request up, or is in no state to hear an interrupt, within this time.
 BEGIN_SECONDS = 1.0
-# After an interrupt Python is reminded to look for it, by a signal that does nothing else; see `startup`.
+# After an interrupt Python is reminded to look for it, by a signal that does nothing else (`inside.startup`).
 REMIND_SECONDS = (0.05, 0.1)
 # Late output finds the execution that caused it among this many; that of older ones joins the latest.
 REMEMBERED_EXECUTIONS = 2_000

@@ -49,18 +49,8 @@ UNWANTED = {
     "PYTHONSTARTUP",
     "__PYVENV_LAUNCHER__",
 }
-# Passed as text, so that it works wherever the kernel runs and leaves no name in the user's namespace.
-STARTUP = Path(__file__).with_name("startup.py").read_text(encoding="utf-8")
-ARGUMENTS = (
-    # Every session keeps its own history; sharing the user's file would also make kernels wait for it.
-    "--HistoryManager.hist_file=:memory:",
-    f"--IPKernelApp.exec_lines=exec({STARTUP!r}, {{}})",
-)
-
-
-SANDBOXED = Path(__file__).with_name("sandboxed.py").read_text(encoding="utf-8")
-SANDBOXED_ARGUMENTS = (f"--IPKernelApp.exec_lines=exec({SANDBOXED!r}, {{}})",)
-LIMITED = Path(__file__).with_name("limited.py").read_text(encoding="utf-8")
+# Every session keeps its own history; sharing the user's file would also make kernels wait for it.
+NO_HISTORY_FILE = "--HistoryManager.hist_file=:memory:"
 
 
 class Kernels:
@@ -83,7 +73,7 @@ class Kernels:
         self._watchdog = Watchdog(self.monitor, total_memory(settings))
         self._numbers = count(1)
         self._context = zmq.asyncio.Context()
-        # What the server cannot take yet waits in the kernel, whose own mark is off (see `startup.py`):
+        # What the server cannot take yet waits in the kernel, whose own mark is off (see `inside.startup`):
         # nothing is dropped, and a flood does not grow the server.
         self._context.sndhwm, self._context.rcvhwm = 0, RECEIVE_MESSAGES
         # The default of 100 ms would be added to most starts.
@@ -117,9 +107,10 @@ class Kernels:
         )
         watched = Watched(None, marker[1], guard)
         arguments = [
-            *(SANDBOXED_ARGUMENTS if isolation.level != "none" else ()),
-            f"--IPKernelApp.exec_lines=exec({LIMITED!r}, {{'limits': {self.limiter.inside(guard)!r}}})",
-            *ARGUMENTS,
+            NO_HISTORY_FILE,
+            *([_runs_inside("sandboxed")] if isolation.level != "none" else []),
+            _runs_inside("limited", limits=self.limiter.inside(guard)),
+            _runs_inside("startup"),
         ]
         kernel: Kernel | None = None
         directory.mkdir(mode=0o700)
@@ -227,6 +218,15 @@ class Kernels:
         await self.limiter.release(guard)
         await manager.cleanup_resources()
         await asyncio.to_thread(_remove, Path(manager.connection_file).parent)
+
+
+def _runs_inside(module: str, **given: object) -> str:
+    """The argument that makes the kernel run a module of `inside`, with *given* among its globals.
+
+    As text, so that it works wherever the kernel runs and leaves no name in the user's namespace.
+    """
+    source = (Path(__file__).parent / "inside" / f"{module}.py").read_text(encoding="utf-8")
+    return f"--IPKernelApp.exec_lines=exec({source!r}, {given!r})"
 
 
 class _OneSpec(KernelSpecManager):

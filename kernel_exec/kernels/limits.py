@@ -175,7 +175,7 @@ class Limiter:
         return Guard(limits, group, writable=writable)
 
     def inside(self, guard: Guard) -> dict[str, int]:
-        """What the kernel takes on itself; see `limited`."""
+        """What the kernel takes on itself; see `inside.limited`."""
         limits = guard.limits
         cpus = math.ceil(limits.cpu_cores) if limits.cpu_cores and guard.watches("cpu") else 0
         return {

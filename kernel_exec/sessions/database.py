@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = ["Database"]
 
 BUSY_SECONDS = 10.0
+SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -17,6 +18,7 @@ CREATE TABLE sessions (
     directory TEXT NOT NULL,
     server TEXT NOT NULL,              -- the process that owns it
     kernel_info TEXT NOT NULL,         -- JSON: content of kernel_info_reply
+    marker TEXT NOT NULL DEFAULT '',   -- by which the processes of its kernel can be told
     opened REAL NOT NULL,              -- seconds since the epoch, as all times here
     closed REAL
 );
@@ -31,7 +33,11 @@ CREATE TABLE executions (
     started REAL,
     ended REAL,
     note TEXT NOT NULL DEFAULT '',
-    memory_bytes INTEGER,
+    memory_bytes INTEGER,              -- of the session, after it
+    cpu_seconds REAL,
+    peak_memory_bytes INTEGER,
+    read_bytes INTEGER,
+    written_bytes INTEGER,
     kept_bytes INTEGER NOT NULL DEFAULT 0,
     dropped_bytes INTEGER NOT NULL DEFAULT 0
 );
@@ -47,17 +53,13 @@ CREATE TABLE outputs (
     PRIMARY KEY (execution, position)
 ) WITHOUT ROWID;
 CREATE INDEX outputs_by_display_id ON outputs (display_id) WHERE display_id IS NOT NULL;
+CREATE TABLE widgets (
+    session INTEGER NOT NULL REFERENCES sessions,
+    model TEXT NOT NULL,
+    body TEXT NOT NULL,                -- JSON: state, buffers
+    PRIMARY KEY (session, model)
+) WITHOUT ROWID;
 """
-# What brings a database of the version before each of these numbers to it.
-MIGRATIONS = {
-    2: """
-ALTER TABLE sessions ADD COLUMN marker TEXT NOT NULL DEFAULT '';
-ALTER TABLE executions ADD COLUMN cpu_seconds REAL;
-ALTER TABLE executions ADD COLUMN peak_memory_bytes INTEGER;
-ALTER TABLE executions ADD COLUMN read_bytes INTEGER;
-ALTER TABLE executions ADD COLUMN written_bytes INTEGER;
-"""
-}
 
 
 class Database:
@@ -72,11 +74,10 @@ class Database:
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
         with self.transaction():
             version = self.execute("PRAGMA user_version").fetchone()[0]
-            for number, statements in {1: SCHEMA, **MIGRATIONS}.items():
-                if version < number:
-                    for statement in statements.split(";\n"):
-                        self.execute(statement)
-                    self.execute(f"PRAGMA user_version = {number}")
+            if version == 0:
+                for statement in SCHEMA.split(";\n"):
+                    self.execute(statement)
+                self.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def execute(self, statement: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
         """Run one statement."""

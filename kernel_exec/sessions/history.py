@@ -13,6 +13,7 @@ from kernel_exec.kernels import Spent
 from kernel_exec.sessions.database import Database
 from kernel_exec.sessions.execution import FINAL, Execution, Status
 from kernel_exec.sessions.output_log import OutputLog
+from kernel_exec.sessions.widgets import WidgetLog
 
 __all__ = ["History", "SessionActivity", "SessionRecord", "Total"]
 
@@ -61,6 +62,7 @@ class History:
     def __init__(self, home: Path) -> None:
         self._database = Database(home / "state.db")
         self.outputs = OutputLog(self._database, home / "outputs")
+        self.widgets = WidgetLog(self._database)
 
     def close(self) -> None:
         """Close the database."""

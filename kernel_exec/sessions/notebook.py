@@ -16,7 +16,6 @@ from kernel_exec.sessions.execution import Execution
 from kernel_exec.sessions.history import History, SessionRecord
 from kernel_exec.sessions.outputs import Error, ExecuteResult, Output, Stream
 from kernel_exec.sessions.percent import to_percent
-from kernel_exec.sessions.widgets import WidgetLog
 from kernel_exec.workspace import file_to_write
 
 __all__ = ["Format", "export", "render", "session_notebook", "to_notebook"]
@@ -77,7 +76,7 @@ async def session_notebook(
     make = partial(
         to_notebook,
         include_failed=include_failed,
-        widgets=WidgetLog(history).read(record.id),
+        widgets=history.widgets.read(record.id),
         requirements=requirements,
     )
     return await in_thread(make, record, [*history.executions(record.id)])

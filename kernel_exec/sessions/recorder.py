@@ -3,7 +3,6 @@
 from kernel_exec.kernels import Message
 from kernel_exec.sessions.history import History
 from kernel_exec.sessions.outputs import DisplayData, Error, ExecuteResult
-from kernel_exec.sessions.widgets import WidgetLog
 
 __all__ = ["Recorder"]
 
@@ -47,7 +46,7 @@ class Recorder:
             case "update_display_data":
                 self._log.update_display(self._session, _display(content))
             case "comm_open" | "comm_msg":
-                WidgetLog(self._history).record(self._session, message)
+                self._history.widgets.record(self._session, message)
 
     def add_error(self, content: Message) -> None:
         """Record an exception, from an `error` message or an `execute_reply`."""

@@ -9,20 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from kernel_exec.kernels import Message
-from kernel_exec.sessions.history import History
+from kernel_exec.sessions.database import Database
 from kernel_exec.sessions.output_log import encode
 
 __all__ = ["WIDGET_STATE", "WidgetLog"]
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
-TABLE = """
-CREATE TABLE IF NOT EXISTS widgets (
-    session INTEGER NOT NULL REFERENCES sessions,
-    model TEXT NOT NULL,
-    body TEXT NOT NULL,                -- JSON: state, buffers
-    PRIMARY KEY (session, model)
-) WITHOUT ROWID
-"""
 
 
 class WidgetLog:
@@ -30,9 +22,8 @@ class WidgetLog:
     in the notebook still.
     """
 
-    def __init__(self, history: History) -> None:
-        self._database = history._database
-        self._database.execute(TABLE)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def record(self, session: int, message: Message) -> None:
         """Take the state out of a comm message; other comms than widgets are none of ours."""

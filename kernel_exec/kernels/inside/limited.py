@@ -1,4 +1,4 @@
-"""Runs inside each kernel as it starts, after `startup.py`, with `limits` among its globals; never
+"""Runs inside each kernel as it starts, before `startup`, with `limits` among its globals; never
 imported by the server. Standard library only.
 """
 

@@ -1,4 +1,4 @@
-"""Runs inside each isolated kernel as it starts, before `startup.py`; never imported by the server."""
+"""Runs inside each isolated kernel as it starts, before `startup`; never imported by the server."""
 
 from typing import Any
 
