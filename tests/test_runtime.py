@@ -1,9 +1,9 @@
 import asyncio
 import os
 import signal
-import threading
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
