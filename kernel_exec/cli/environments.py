@@ -12,6 +12,7 @@ from rich.text import Text
 from kernel_exec.cli.terminal import Commands, err, out, run_to_end, table, working
 from kernel_exec.environments import Change, Environments, Unused
 from kernel_exec.errors import InvalidInput, KernelExecError, known
+from kernel_exec.kernels.isolation import kernel_provisioner
 from kernel_exec.runtime import sessions_by_environment
 from kernel_exec.settings import load_settings
 
@@ -253,9 +254,21 @@ def prune(
 
 
 @app.command()
-def expose(environment: Name) -> None:
+def expose(
+    environment: Name,
+    isolated: Annotated[
+        bool,
+        typer.Option(
+            "--isolated",
+            help="Jupyter isolates its kernels as kernel-exec does; kernel-exec must be installed beside it.",
+        ),
+    ] = False,
+) -> None:
     """Put the kernelspec where your own JupyterLab finds it."""
-    directory = Environments(load_settings()).expose(environment)
+    environments = Environments(load_settings())
+    found = environments.get(environment)
+    provisioner = run_to_end(kernel_provisioner(load_settings(), found)) if isolated else None
+    directory = environments.expose(environment, provisioner)
     out.print(Text(f"Jupyter finds it now: {directory}"), soft_wrap=True)
 
 

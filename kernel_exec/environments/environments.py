@@ -1,12 +1,12 @@
 """All named environments of one data directory."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -338,12 +338,14 @@ class Environments:
         """Remember for `prune` that *name* was used now."""
         self._parts.store.mark_used(name)
 
-    def expose(self, name: str) -> Path:
+    def expose(self, name: str, provisioner: Mapping[str, Any] | None = None) -> Path:
         """Put the kernelspec of *name* where the user's own Jupyter finds it; returns its directory.
+
+        *provisioner*, the content of `metadata.kernel_provisioner`, starts its kernels.
 
         Raises: EnvironmentNotFound, EnvironmentBroken.
         """
-        return kernelspecs.expose(self.get(name))
+        return kernelspecs.expose(self.get(name), provisioner)
 
     def hide(self, name: str) -> bool:
         """Undo `expose`; False when there was nothing to undo.

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 
@@ -48,10 +50,13 @@ def names(home: Path) -> list[str]:
     return [file.parent.name for file in directory_of(home).glob("*/kernel.json") if _is_ours(file)]
 
 
-def expose(environment: Environment) -> Path:
-    """Put the kernelspec where the user's own Jupyter finds it; returns its directory."""
+def expose(environment: Environment, provisioner: Mapping[str, Any] | None = None) -> Path:
+    """Put the kernelspec where the user's own Jupyter finds it; returns its directory.
+
+    *provisioner* is what starts its kernels: the content of `metadata.kernel_provisioner`.
+    """
     directory = _exposed(environment.name)
-    write_whole(directory / "kernel.json", _text(environment))
+    write_whole(directory / "kernel.json", _text(environment, provisioner))
     return directory
 
 
@@ -64,13 +69,15 @@ def hide(name: str) -> bool:
     return True
 
 
-def _text(environment: Environment) -> str:
+def _text(environment: Environment, provisioner: Mapping[str, Any] | None = None) -> str:
+    metadata = {"debugger": True, "supported_encryption": ["curve"], _OURS: environment.name}
     spec = {
         "argv": _argv(environment),
         "display_name": f"{environment.name} (Python {environment.python})",
         "language": "python",
-        "interrupt_mode": "signal",
-        "metadata": {"debugger": True, "supported_encryption": ["curve"], _OURS: environment.name},
+        # No signal reaches every kernel that another program starts.
+        "interrupt_mode": "message" if provisioner else "signal",
+        "metadata": metadata | ({"kernel_provisioner": dict(provisioner)} if provisioner else {}),
     }
     return json.dumps(spec, indent=2, ensure_ascii=False) + "\n"
 

@@ -1,6 +1,6 @@
 """How far the code of an environment's kernels is kept from the machine, and why not further."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,9 +9,10 @@ from kernel_exec.environments import Environment
 from kernel_exec.errors import IsolationUnavailable
 from kernel_exec.kernels.limits import Limits
 from kernel_exec.kernels.provisioners.probe import Probe
+from kernel_exec.kernels.provisioners.view import hidden_paths
 from kernel_exec.settings import Network, Settings
 
-__all__ = ["Isolation", "choose", "provisioner"]
+__all__ = ["Isolation", "choose", "kernel_provisioner", "provisioner"]
 
 Level = Literal["none", "sandbox", "container"]
 
@@ -62,7 +63,7 @@ async def choose(settings: Settings, probe: Probe, *, default_network: Network) 
         return Isolation("container", settings.container_engine, network)
     obstacles: list[str] = []
     for mechanism in settings.sandboxes:
-        hidden = _hidden(settings.home, Path.home(), [settings.workspace])
+        hidden = hidden_paths(settings.home, [settings.workspace])
         if mechanism == "landlock" and hidden:  # it adds up what is allowed and takes nothing away
             obstacle = f"Landlock cannot hide {hidden[0]}, which lies in the workspace"
         else:
@@ -84,35 +85,32 @@ def provisioner(
     isolation: Isolation,
     settings: Settings,
     environment: Environment,
-    working_directory: Path,
-    runtime_directory: Path,
     *,
-    server: str,
-    marks: Mapping[str, str],
+    writable: Sequence[Path] = (),
+    server: str = "",
+    **given: object,
 ) -> dict[str, Any]:
-    """The kernelspec's `metadata.kernel_provisioner` for one kernel; empty for a plain one.
+    """A kernelspec's `metadata.kernel_provisioner` for kernels of *environment*; empty for plain ones.
 
-    *server* names this run of the server; by its *marks* every process of the kernel can be told.
+    *writable* is more than the working directory, *server* names a run of the server, and *given* is
+    configuration for one kernel alone; see `SandboxProvisioner`.
     """
     if isolation.level == "none":
         return {}
-    inside = working_directory.is_relative_to(settings.workspace)
-    writable = [settings.workspace if inside else working_directory, *settings.writable_paths]
     # All environments: what changes one puts another directory in the place of its own.
     own = environment.path if environment.source == "adopted" else environment.path.parent
     readable = [own, *settings.readable_paths]
     if environment.launcher is not None:
         readable.append(environment.launcher.parent)
     config: dict[str, Any] = {
-        "writable": _texts(writable),
+        "writable": _texts([*writable, *settings.writable_paths]),
         "readable": _texts(readable),
-        "hidden": _texts(_hidden(settings.home, Path.home(), [*writable, *settings.readable_paths])),
+        "data_directory": str(settings.home),
         "network": isolation.network,
         "network_allowed": list(settings.network_allowed),
         "variables": [*settings.kernel_variables, "VIRTUAL_ENV"],
-        "marks": dict(marks),
-        "runtime_directory": str(runtime_directory),
         "tmp_bytes": settings.tmp_bytes,
+        **given,
     }
     if isolation.level == "container":
         config |= {"program": settings.container_engine, "image": settings.container_image}
@@ -123,18 +121,16 @@ def provisioner(
     return {"provisioner_name": f"kernel-exec-{name}", "config": config}
 
 
-def _hidden(data: Path, home: Path, shown: Sequence[Path]) -> list[Path]:
-    """What must not be seen although it lies in what is *shown*: the server's own data, and, when the
-    whole home directory is shown, what is hidden there: keys, tokens, configuration.
+async def kernel_provisioner(settings: Settings, environment: Environment) -> dict[str, Any]:
+    """`provisioner` for kernels that another program starts, whatever its working directory.
+
+    Raises: IsolationUnavailable, also when plain kernels are all that works.
     """
-    hidden = [data] if _inside(data, shown) else []
-    if _inside(home, shown):
-        hidden += sorted(path for path in home.glob(".*") if not path.is_symlink())
-    return hidden
-
-
-def _inside(path: Path, directories: Sequence[Path]) -> bool:
-    return any(path.resolve().is_relative_to(directory) for directory in directories)
+    own = settings.for_environment(environment.name)
+    isolation = await choose(own, Probe(), default_network="on")
+    if isolation.level == "none":
+        raise IsolationUnavailable(f"Nothing isolates the kernels here: {isolation}.")
+    return provisioner(isolation, own, environment)
 
 
 def _texts(paths: Sequence[Path]) -> list[str]:

@@ -162,15 +162,15 @@ class Kernels:
         if isolation.level == "none":
             return specs
         spec = specs.get_kernel_spec(environment.name)
-        settings = self._settings.for_environment(environment.name)
+        workspace = self._settings.workspace
         spec.metadata["kernel_provisioner"] = provisioner(
             isolation,
-            settings,
+            self._settings.for_environment(environment.name),
             environment,
-            working_directory,
-            directory,
+            writable=[workspace] if working_directory.is_relative_to(workspace) else [],
             server=self._server,
             marks=dict([marker]),
+            runtime_directory=str(directory),
         )
         if isolation.level == "container":
             spec.interrupt_mode = "message"

@@ -15,7 +15,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Dict, Int, List, Unicode
 
 from kernel_exec.kernels.provisioners.network import Proxy, proxy_variables
-from kernel_exec.kernels.provisioners.view import View, python_paths
+from kernel_exec.kernels.provisioners.view import View, hidden_paths, python_paths
 from kernel_exec.settings import KERNEL_VARIABLES, Network
 
 __all__ = ["LAUNCHER", "SandboxProvisioner", "launcher_command", "memory_file"]
@@ -34,9 +34,9 @@ class SandboxProvisioner(LocalProvisioner):
     In `kernel.json`: `"metadata": {"kernel_provisioner": {"provisioner_name": …, "config": {…}}}`.
     """
 
-    writable = List(Unicode(), help="Directories to write to; the working directory when there are none")
+    writable = List(Unicode(), help="Directories to write to, besides the working directory")
     readable = List(Unicode(), help="Paths to read, besides the system and the kernel's own Python")
-    hidden = List(Unicode(), help="Paths inside these that are not seen")
+    data_directory = Unicode(help="Not seen, nor is what is hidden in a home directory, if they lie in these")
     network = Unicode("on", help="on, off or allow-list")
     network_allowed = List(Unicode(), help="host:port patterns for the allow-list")
     variables = List(Unicode(), default_value=list(KERNEL_VARIABLES), help="Environment variables passed on")
@@ -74,15 +74,18 @@ class SandboxProvisioner(LocalProvisioner):
 
     def view(self, cmd: Sequence[str], working_directory: Path) -> View:
         """What the kernel started by *cmd* may see."""
-        readable = tuple(map(Path, self.readable))
+        writable, readable = tuple(map(Path, self.writable)), tuple(map(Path, self.readable))
+        if not any(map(working_directory.is_relative_to, writable)):
+            writable = (working_directory, *writable)
+        data = Path(self.data_directory)
         # What is mounted by itself stays as it was mounted, when another takes its place outside.
         needed = [one for one in python_paths(Path(cmd[0])) if not any(map(one.is_relative_to, readable))]
         return View(
             runtime_directory=self.directory,
             working_directory=working_directory,
-            writable=tuple(map(Path, self.writable)) or (working_directory,),
+            writable=writable,
             readable=(*needed, *readable),
-            hidden=tuple(map(Path, self.hidden)),
+            hidden=tuple(hidden_paths(data, [*writable, *readable])) if self.data_directory else (),
             network=cast(Network, self.network),
         )
 

@@ -45,9 +45,9 @@ class LandlockProvisioner(SandboxProvisioner):
         """
         if self.network == "allow-list":
             raise RuntimeError("Landlock has no network allow-list")
-        if self.hidden:
-            raise RuntimeError(f"Landlock cannot hide {self.hidden[0]}, which lies inside what is shown")
         view = self.view(cmd, Path(kwargs["cwd"]))
+        if view.hidden:
+            raise RuntimeError(f"Landlock cannot hide {view.hidden[0]}, which lies inside what is shown")
         temporary = view.runtime_directory / "tmp"
         temporary.mkdir(mode=0o700, exist_ok=True)
         kwargs["env"] |= {"HOME": str(temporary), "TMPDIR": str(temporary)}

@@ -1,11 +1,12 @@
 """What sandboxed code may see of the machine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_exec.settings import Network
 
-__all__ = ["ETC", "LINKS", "View", "python_paths", "system_paths"]
+__all__ = ["ETC", "LINKS", "View", "hidden_paths", "python_paths", "system_paths"]
 
 # Of /etc only what programs need in order to run; none of it is secret.
 IN_ETC = """
@@ -50,6 +51,21 @@ def python_paths(executable: Path) -> list[Path]:
                 prefixes.append(Path(value.strip()).parent)
     named = [prefix for one in prefixes for prefix in (one, one.resolve())]
     return [path for path in dict.fromkeys(named) if not _covered(path)]
+
+
+def hidden_paths(data: Path, shown: Sequence[Path]) -> list[Path]:
+    """What must not be seen although it lies in what is *shown*: the server's own *data* and, when the
+    whole home directory is shown, what is hidden there: keys, tokens, configuration.
+    """
+    home = Path.home()
+    hidden = [data] if _inside(data, shown) else []
+    if _inside(home, shown):
+        hidden += sorted(path for path in home.glob(".*") if not path.is_symlink())
+    return hidden
+
+
+def _inside(path: Path, directories: Sequence[Path]) -> bool:
+    return any(path.resolve().is_relative_to(directory) for directory in directories)
 
 
 def _covered(path: Path) -> bool:
