@@ -82,9 +82,15 @@ async def test_evaluate_aside_answers_while_code_runs(kernel: Kernel) -> None:
     assert (await running.finished())["status"] == "error"
 
 
+def is_stream(message: Message) -> bool:
+    return message["header"]["msg_type"] == "stream"
+
+
 async def test_evaluate_aside_is_bounded_and_harms_nothing_while_the_gil_is_held(kernel: Kernel) -> None:
-    code = "import re; re.match(r'(a|a)*$', 'a' * 22 + 'b')"  # some seconds in C
-    running = kernel.execute(code, on_output=lambda message: None)
+    code = "import re; print('begun', flush=True); re.match(r'(a|a)*$', 'a' * 22 + 'b')"  # some seconds in C
+    begun = asyncio.Event()
+    running = kernel.execute(code, on_output=lambda message: begun.set() if is_stream(message) else None)
+    await begun.wait()
     with pytest.raises(TimeoutError):
         await kernel.evaluate("1", timeout_seconds=0.01, aside=True)
     assert (await running.finished())["status"] == "ok"

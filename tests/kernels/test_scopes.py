@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,15 @@ def test_without_a_systemd_of_the_user_there_are_no_scopes(monkeypatch: pytest.M
     reason="needs root, systemd and busctl, to start a systemd --user in a namespace",
 )
 def test_a_scope_holds_the_processes_with_its_limits_and_ends_them(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir(mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="kx") as run:
+        _in_a_namespace(tmp_path, run)
+
+
+def _in_a_namespace(tmp_path: Path, run: str) -> None:
     name = f"kernel-exec-test-{os.getpid()}"
     variables = {
         **{key: value for key, value in os.environ.items() if not key.startswith("DBUS_")},
-        **{"XDG_RUNTIME_DIR": str(tmp_path / "run"), "NAME": name, "PYTHON": sys.executable, "CODE": CODE},
+        **{"XDG_RUNTIME_DIR": run, "NAME": name, "PYTHON": sys.executable, "CODE": CODE},
     }
     # Files, not pipes: what a failure leaves behind would keep those open.
     with (tmp_path / "output").open("w") as stdout, (tmp_path / "errors").open("w") as stderr:
