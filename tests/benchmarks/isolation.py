@@ -8,7 +8,7 @@ from kernel_exec.runtime import Runtime, open_runtime
 from tests.benchmarks.opening import medians, opening
 from tests.benchmarks.row import Row, by_turns
 
-TIMES, CALLS = 24, 200
+TIMES, CALLS = 40, 200
 
 
 async def rows(runtime: Runtime) -> list[Row]:

@@ -12,7 +12,7 @@ from kernel_exec.environments import Environments
 from kernel_exec.settings import Settings
 
 # A round takes some two seconds; `KILL_ROUNDS=200 pytest -m slow tests/environments/test_kill.py`.
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "25"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "12"))
 LONGEST_SECONDS = 1.5
 
 # Does random things to two environments until it is killed.
