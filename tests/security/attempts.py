@@ -52,7 +52,7 @@ def call(function, *arguments):
         raise PermissionError(ctypes.get_errno())
 """
 NUMBERS = {"x86_64": (313, 321, 227), "aarch64": (273, 280, 112)}
-FINIT_MODULE, BPF, CLOCK_SETTIME = NUMBERS[platform.machine()]
+FINIT_MODULE, BPF, CLOCK_SETTIME = NUMBERS.get(platform.machine(), (-1, -1, -1))
 
 DETACH = "import os, time\\nif os.fork() == 0:\\n os.setsid()\\n if os.fork() == 0:\\n  time.sleep(600)"
 DAEMON = f"""
