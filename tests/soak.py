@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -38,36 +39,44 @@ def text_of(execution: Execution) -> str:
     return execution.text.replace(LATE, "")
 
 
+async def execute(session: Session, code: str, **how: Any) -> Execution:
+    """Raises: StateLost, also when the kernel's end came between the call and the code's beginning."""
+    execution = await session.execute(code, **how)
+    if execution.status == "interrupted" and execution.note.startswith("It never began. The kernel"):
+        raise StateLost(execution.note, "")
+    return execution
+
+
 async def fine(session: Session) -> None:
     number = random.randrange(10**6)
-    execution = await session.execute(f"print({number}); {number} + 1")
+    execution = await execute(session, f"print({number}); {number} + 1")
     assert text_of(execution) == f"{number}\n{number + 1}", execution
 
 
 async def raising(session: Session) -> None:
     code = random.choice(["1 / 0", "x = = 1", "if True:", "raise SystemExit", "undefined_name"])
-    assert (await session.execute(code)).status == "error"
+    assert (await execute(session, code)).status == "error"
 
 
 async def flooding(session: Session) -> None:
     number = random.randrange(2_000)
-    execution = await session.execute(f"for n in range({number}): print(n, 'x' * 500)\ndisplay({{'n': 1}})")
+    execution = await execute(session, f"for n in range({number}): print(n, 'x' * 500)\ndisplay({{'n': 1}})")
     assert text_of(execution).count("\n") == number, execution.status
 
 
 async def displaying(session: Session) -> None:
     number = random.randrange(200)
-    outputs = (await session.execute(f"for n in range({number}): display(n)")).outputs
+    outputs = (await execute(session, f"for n in range({number}): display(n)")).outputs
     assert sum(isinstance(output, DisplayData) for output in outputs) == number
 
 
 async def timing_out(session: Session) -> None:
-    execution = await session.execute(random.choice([SLEEP, LOOP]), timeout_seconds=0.1)
+    execution = await execute(session, random.choice([SLEEP, LOOP]), timeout_seconds=0.1)
     assert execution.status == "timeout", execution
 
 
 async def cancelled(session: Session) -> None:
-    caller = asyncio.create_task(session.execute(random.choice([SLEEP, LOOP, "1"])))
+    caller = asyncio.create_task(execute(session, random.choice([SLEEP, LOOP, "1"])))
     await asyncio.sleep(random.random() / 20)
     caller.cancel()
     await asyncio.wait({caller})
@@ -82,13 +91,14 @@ async def queued(session: Session) -> None:
 
 
 async def asking(session: Session) -> None:
-    assert text_of(await session.execute("input() + input()", inputs=["a", "b"])) == "'ab'"
+    assert text_of(await execute(session, "input() + input()", inputs=["a", "b"])) == "'ab'"
 
 
 async def threading(session: Session) -> None:
-    await session.execute(
+    await execute(
+        session,
         f"import threading; threading.Timer(0.05, print, [{LATE!r}], {{'end': ''}}).start(); "
-        "import subprocess; subprocess.Popen(['sleep', '60'])"
+        "import subprocess; subprocess.Popen(['sleep', '60'])",
     )
 
 
@@ -103,7 +113,7 @@ async def dying(session: Session) -> None:
     code = random.choice(
         ["import os; os._exit(3)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
     )
-    assert (await session.execute(code)).status == "died"
+    assert (await execute(session, code)).status == "died"
 
 
 async def killed_idle(session: Session) -> None:
@@ -115,7 +125,7 @@ async def killed_idle(session: Session) -> None:
 
 async def hopeless(session: Session) -> None:
     code = "import itertools; all(itertools.repeat(1))"
-    execution = await session.execute(code, timeout_seconds=0.1)
+    execution = await execute(session, code, timeout_seconds=0.1)
     assert execution.status == "timeout"
     assert "was killed" in execution.note
 
@@ -179,7 +189,7 @@ async def main(minutes: float) -> int:
         )
         async with open_runtime(settings) as runtime:  # what is made once per process is made now
             session = await runtime.sessions.open()
-            await session.execute("1")
+            await execute(session, "1")
         files, tasks = process.num_fds(), len(asyncio.all_tasks())
         async with asyncio.timeout(minutes * 60 * 4), open_runtime(settings) as runtime:
             wrong = await soak(runtime, int(minutes * EXECUTIONS_A_MINUTE))

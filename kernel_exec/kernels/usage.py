@@ -99,6 +99,11 @@ class Meter:
                 Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
             self._cpu, self._read, self._written = self._counters()
 
+    @property
+    def written_bytes(self) -> int:
+        """What the kernel's own process had written to disks when the execution began."""
+        return self._written
+
     def stop(self, sampled_peak_bytes: int = 0) -> Spent:
         """What it took so far; *sampled_peak_bytes* is the most that was seen of the whole tree."""
         if self._process is None:

@@ -32,7 +32,8 @@ class Watchdog:
         self._monitor = monitor
         self._total_memory_bytes = total_memory_bytes
         self._kernels: dict[Watched, Kernel] = {}
-        self._over: dict[tuple[Watched, str], tuple[float, int]] = {}  # since when, from where on
+        # Since when, and what is too much: more than was used at some moment.
+        self._over: dict[tuple[Watched, str], tuple[float, int, float]] = {}
         self._acting: set[asyncio.Task[None]] = set()
 
     def add(self, kernel: Kernel) -> None:
@@ -97,11 +98,11 @@ class Watchdog:
     def _judge(self, watched: Watched, what: str, used: int, limit: int, told: str) -> None:
         """Interrupt once when the limit is passed; kill when it goes on."""
         kernel, key, now = self._kernels[watched], (watched, what), time.monotonic()
-        since, before = self._over.get(key, (now, used))
+        since, before, moment = self._over.get(key, (now, used, now))
         if what not in DISK:
             before = limit
-        elif now < since + DISK_GRACE_SECONDS:
-            before = used
+        elif moment < since + DISK_GRACE_SECONDS:  # what is there after the grace is the code's to keep
+            before, moment = used, now
         if used <= limit:
             self._over.pop(key, None)
             return
@@ -111,7 +112,7 @@ class Watchdog:
         elif key not in self._over:
             watched.guard.interrupted_at = told
             self._do(kernel.interrupt())
-        self._over[key] = since, before
+        self._over[key] = since, before, moment
 
     def _do(self, action: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(action)

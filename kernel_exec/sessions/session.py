@@ -361,8 +361,9 @@ class Session:
         self._current = ongoing
         begun = time.monotonic()
         usage, guard = kernel.watched.fresh, kernel.watched.guard
-        guard.begin(self.directory, usage.written_bytes if usage else 0, kernel.pid)
         meter = Meter(kernel.pid)
+        written = max(meter.written_bytes, usage.written_bytes if usage else 0)  # the reading may be old
+        guard.begin(self.directory, written, kernel.pid)
         names = {"session": self.name, "environment": self.environment, "execution": ongoing.id}
         span = Span(ongoing.trace_context, names)
         self._history.start(ongoing.number, self._kernels_started)

@@ -60,7 +60,7 @@ def hidden_paths(data: Path, shown: Sequence[Path]) -> list[Path]:
     home = Path.home()
     hidden = [data] if _inside(data, shown) else []
     if _inside(home, shown):
-        hidden += sorted(path for path in home.glob(".*") if not path.is_symlink())
+        hidden += sorted(path for path in home.glob(".*") if not path.is_symlink() and path != data)
     return hidden
 
 
