@@ -42,7 +42,7 @@ def text_of(execution: Execution) -> str:
 async def execute(session: Session, code: str, **how: Any) -> Execution:
     """Raises: StateLost, also when the kernel's end came between the call and the code's beginning."""
     execution = await session.execute(code, **how)
-    if execution.status == "interrupted" and execution.note.startswith("It never began. The kernel"):
+    if execution.status == "interrupted" and execution.note.startswith("It never began"):
         raise StateLost(execution.note, "")
     return execution
 
@@ -119,7 +119,8 @@ async def dying(session: Session) -> None:
 async def killed_idle(session: Session) -> None:
     if session.kernel is not None and session.kernel.pid is not None:
         ended = session.kernel.ended
-        os.kill(session.kernel.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(session.kernel.pid, signal.SIGKILL)
         await asyncio.wait({ended})
 
 

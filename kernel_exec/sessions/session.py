@@ -295,8 +295,10 @@ class Session:
             while True:
                 try:
                     async with self._start_kernel() as kernel:
-                        await self._work(kernel)
-                    self._kernel = None
+                        try:
+                            await self._work(kernel)
+                        finally:
+                            self._kernel = None  # what is being ended is nobody's kernel any more
                     while self._asleep and not self._queue and not self._leave.is_set():
                         self._wake.clear()
                         await self._wake.wait()
@@ -306,8 +308,6 @@ class Session:
                     if self._record is None:
                         return
                     await self._wake.wait()
-                finally:
-                    self._kernel = None
         except Exception as error:
             log.exception("session failed", session=self.name)
             self._fail(error)
